@@ -1,0 +1,62 @@
+"""CIFAR-100-LT, imbalance factor 100: 10,847 training and 10,000 test images.
+
+The subset of Cao et al. (NeurIPS 2019, https://github.com/kaidic/LDAM-DRW); the
+augmentation and CIFAR-10's channel statistics of the authors of RIDE. Expects the files of
+https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz in `data/cifar100`.
+"""
+
+dataset_type = 'LTCIFAR100'
+data_root = 'data/cifar100'
+
+# Images are RGB already.
+data_preprocessor = dict(
+    num_classes=100,
+    mean=[0.4914 * 255, 0.4822 * 255, 0.4465 * 255],
+    std=[0.2023 * 255, 0.1994 * 255, 0.2010 * 255],
+    to_rgb=False,
+)
+
+train_pipeline = [
+    dict(type='RandomCrop', crop_size=32, padding=4),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='LTRandomRotation', degrees=15),
+    dict(type='PackInputs'),
+]
+test_pipeline = [dict(type='PackInputs')]
+
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='LongTailed',
+        imbalance='exp',
+        factor=100,
+        seed=0,
+        # Of the 10,847 official images; None accepts any subset.
+        expected_hash='644b6d28caa663f3',
+        dataset=dict(
+            type=dataset_type,
+            data_root=data_root,
+            split='train',
+            pipeline=train_pipeline,
+        ),
+    ),
+)
+val_dataloader = dict(
+    batch_size=500,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='test',
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+val_evaluator = [dict(type='ShotAccuracy'), dict(type='ExpertAccuracy')]
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

@@ -1,0 +1,13 @@
+"""`ldam-drw_r32_cifar100lt.py` in 30 epochs, for machines without a GPU.
+
+    python tools/train.py configs/baselines/ldam-drw_r32_cifar100lt_30e.py
+"""
+
+_base_ = './ldam-drw_r32_cifar100lt.py'
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.5, begin=0, end=2, by_epoch=True),
+    dict(type='MultiStepLR', milestones=[24, 27], gamma=0.01, by_epoch=True),
+]
+train_cfg = dict(max_epochs=30, val_interval=5)
+default_hooks = dict(reweight=dict(reweight_epoch=24))

@@ -1,0 +1,14 @@
+"""Long-tailed recognition with diverse experts, as a plugin for MMPretrain.
+
+Importing this package registers its models, datasets, hooks and metrics in MMPretrain.
+"""
+
+from .utils import check_installation
+from .version import __version__
+
+# Before anything imports MMPretrain, whose own errors would not name the cause.
+check_installation()
+
+from . import datasets, engine, evaluation, models  # noqa: E402
+
+__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']

@@ -1,0 +1,106 @@
+"""Look at every image file before the first batch.
+
+No run should die in its third hour of a file that was missing from the start.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmengine.utils import track_iter_progress
+from PIL import Image
+
+MAX_NAMED = 5
+MANY_FILES = 5000
+LAST_BYTES = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
+
+
+def fault_of_size(path: str) -> str | None:
+    """What is wrong with a file, judged by its existence and size."""
+    if not os.path.isfile(path):
+        return 'no such file'
+    if os.path.getsize(path) == 0:
+        return 'the file is empty'
+    return None
+
+
+def fault_of_header(path: str) -> str | None:
+    """What is wrong with an image file, judged by its header and its last bytes."""
+    return fault_of_size(path) or _fault_of_image(path, decode=False)
+
+
+def fault_of_pixels(path: str) -> str | None:
+    """What is wrong with an image file, judged by decoding all of it."""
+    return fault_of_size(path) or _fault_of_image(path, decode=True)
+
+
+def _fault_of_image(path: str, decode: bool) -> str | None:
+    try:
+        with Image.open(path) as image:
+            # Some good files have something after their end; decoding tells.
+            if decode or not _ends_as(path, LAST_BYTES.get(image.format, b'')):
+                image.load()
+    except Image.DecompressionBombError:
+        return None  # Only large; whether it can be loaded is the pipeline's matter.
+    except Exception as err:
+        return f'not a complete image ({type(err).__name__}: {err})'
+    return None
+
+
+def _ends_as(path: str, last: bytes) -> bool:
+    with open(path, 'rb') as file:
+        file.seek(max(0, os.path.getsize(path) - len(last)))
+        return file.read() == last
+
+
+CHECKS: dict[str, Callable[[str], str | None] | None] = {
+    'none': None,
+    'exists': fault_of_size,
+    'open': fault_of_header,
+    'decode': fault_of_pixels,
+}
+
+
+def check_images(paths: Sequence[str], how: str = 'open') -> None:
+    """Refuse a dataset with unusable image files.
+
+    Remote paths (with a ``://``) are not looked at.
+
+    Args:
+        paths: Paths of the image files.
+        how: ``'none'``; ``'exists'``: each file is there and not empty; ``'open'``: it
+            also has the header of an image, and a JPEG or PNG its end (cv2 decodes a
+            cut JPEG silently to a half grey image); ``'decode'``: it can be decoded.
+
+    Raises:
+        ValueError: If ``how`` is unknown.
+        RuntimeError: If files are unusable; it names the first five and their number.
+    """
+    if how not in CHECKS:
+        raise ValueError(f'check_images: expected one of {tuple(CHECKS)}, got {how!r}')
+    fault_of = CHECKS[how]
+    local = [path for path in dict.fromkeys(paths) if '://' not in path]
+    if fault_of is None or not local:
+        return
+    with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) * 4)) as pool:
+        results = pool.map(fault_of, local)
+        if len(local) > MANY_FILES and is_main_process():
+            print_log(f'Checking {len(local):,} image files ({how}).', logger='current')
+            if sys.stderr.isatty():
+                results = track_iter_progress((results, len(local)), file=sys.stderr)
+        faults = [
+            (path, fault) for path, fault in zip(local, results, strict=True) if fault
+        ]
+    if faults:
+        lines = [f'  {path}: {fault}' for path, fault in faults[:MAX_NAMED]]
+        if len(faults) > MAX_NAMED:
+            lines.append(f'  and {len(faults) - MAX_NAMED} more')
+        raise RuntimeError(
+            f'{len(faults)} of {len(local)} image files are unusable:\n'
+            + '\n'.join(lines)
+            + '\nReplace them or take them off the list'
+            + ("; check_images='exists' does not open them" if how != 'exists' else '')
+        )

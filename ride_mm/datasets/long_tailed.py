@@ -1,0 +1,310 @@
+"""A long-tailed view of any dataset."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from mmpretrain.registry import DATASETS
+from torch.utils.data import Dataset
+
+from ride_mm.utils.shots import shot_groups
+
+from .image_check import CHECKS, check_images
+from .imbalance import (
+    IMBALANCES,
+    class_counts_of,
+    held_out_split,
+    imbalanced_counts,
+    official_subset,
+    subset_hash,
+)
+from .position import positioned
+
+PARTS = ('train', 'val')
+NOT_SET = -1
+
+
+@DATASETS.register_module()
+class LongTailed:
+    """A dataset of single-label images that knows its class counts.
+
+    With ``imbalance`` a long-tailed subset of a balanced dataset is chosen exactly as
+    Cao et al. do; without, the dataset is taken as it is, such as ImageNet-LT,
+    iNaturalist or a folder of yours.
+
+    ``held_out`` keeps some images of each class from training, for choosing a
+    checkpoint without the test set: two ``LongTailed`` with the same settings and
+    ``part='train'`` and ``part='val'`` never share an image.
+
+    Augmentation depends on (seed, epoch, image) alone once :meth:`set_epoch` has been
+    called: in workers, persistent or not, and in the main process alike. A dataset in
+    test mode is left alone. An image that cannot be loaded is an error which names it,
+    never silently replaced by another one.
+
+    Args:
+        dataset: The wrapped dataset or its config.
+        imbalance: ``'exp'``, ``'step'`` or None for the dataset as it is.
+        factor: Imbalance factor, largest over smallest class.
+        n_max: Images of the largest class under ``imbalance``. Defaults to the size of
+            the smallest class, which for a balanced dataset is every class's size.
+        seed: Seed of the choice; the published subsets have 0.
+        expected_hash: Refuse any other subset than the one with this
+            :func:`~ride_mm.datasets.imbalance.subset_hash`. It is taken before
+            ``held_out``, thus the same for both parts.
+        held_out: Arguments of :func:`~ride_mm.datasets.imbalance.held_out_split`, such
+            as ``dict(fraction=0.1)`` or ``dict(per_class=5, seed=0)``.
+        part: ``'train'``, or ``'val'`` for the held-out images.
+        check_images: How the image files of a training set are looked at beforehand,
+            see :func:`~ride_mm.datasets.image_check.check_images`. Every process looks,
+            so that none waits for another that failed.
+        allow_empty: Whether a class may have no training image.
+        lazy_init: Whether to load nothing before :meth:`full_init`.
+    """
+
+    METAINFO: dict = {}
+
+    def __init__(
+        self,
+        dataset: dict | Dataset,
+        imbalance: str | None = None,
+        factor: float = 100.0,
+        n_max: int | None = None,
+        seed: int = 0,
+        expected_hash: str | None = None,
+        held_out: dict | None = None,
+        part: str = 'train',
+        check_images: str = 'open',
+        allow_empty: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        super().__init__()
+        _one_of('imbalance', imbalance, (*IMBALANCES, None))
+        _one_of('part', part, PARTS)
+        _one_of('check_images', check_images, tuple(CHECKS))
+        if part == 'val' and held_out is None:
+            raise ValueError("part='val': expected held_out to be set, got None")
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        if not hasattr(self.dataset, 'get_data_info'):
+            raise TypeError(
+                f'dataset: expected a dataset of MMPretrain or MMEngine, which has '
+                f'get_data_info, got {type(self.dataset).__name__}'
+            )
+        if hasattr(self.dataset, 'max_refetch'):
+            # Otherwise an unreadable image is replaced by a random other one.
+            self.dataset.max_refetch = 0
+        self.imbalance = imbalance
+        self.factor = factor
+        self.n_max = n_max
+        self.seed = seed
+        self.expected_hash = expected_hash
+        self.held_out = held_out
+        self.part = part
+        self.check_images = check_images
+        self.allow_empty = allow_empty
+        # Shared memory, so that workers which live longer than an epoch see it change.
+        self._position = torch.tensor([NOT_SET, NOT_SET]).share_memory_()
+        self._fully_initialized = False
+        if not lazy_init:
+            self.full_init()
+
+    def full_init(self) -> None:
+        """Load the wrapped dataset, choose the images and check them."""
+        if self._fully_initialized:
+            return
+        if hasattr(self.dataset, 'full_init'):
+            self.dataset.full_init()
+        labels, official, paths = self._read_samples()
+        subset = self._choose(labels)
+        self._hash = subset_hash(official[subset])
+        self._check_hash()
+        train, val = subset, subset[:0]
+        if self.held_out is not None:
+            split = held_out_split(labels[subset], **self.held_out)
+            train, val = (subset[positions] for positions in split)
+        self._class_counts = class_counts_of(
+            labels[train], self.CLASSES, allow_empty=self.allow_empty
+        )
+        self._indices = train if self.part == 'train' else val
+        self._labels = labels[self._indices]
+        self._official = official[self._indices]
+        if not self._test_mode:
+            files = [paths[i] for i in self._indices if paths[i]]
+            check_images(files, self.check_images)
+        self._fully_initialized = True
+        print_log(f'LongTailed {self.part} part: {self._summary()}', logger='current')
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Training images of each class, (C,), int64.
+
+        Also in the part ``'val'``: shots are a property of what is trained on.
+        """
+        self.full_init()
+        return self._class_counts
+
+    @property
+    def indices(self) -> np.ndarray:
+        """Positions of this part's images in the wrapped dataset, (N,), int64.
+
+        Under ``imbalance`` they are in the order of the official code.
+        """
+        self.full_init()
+        return self._indices
+
+    @property
+    def hash(self) -> str:
+        """Hash of the subset, both parts together.
+
+        It is in the numbering of the official files where the wrapped dataset's records
+        give it as ``official_index``, else in positions.
+        """
+        self.full_init()
+        return self._hash
+
+    @property
+    def CLASSES(self) -> Sequence[str]:  # noqa: N802, the host's name
+        """Names of the C classes."""
+        classes = self.dataset.metainfo.get('classes')
+        if classes is None:
+            raise ValueError(
+                f'{type(self.dataset).__name__}: expected the names of the classes in '
+                f'its metainfo, got none; give the dataset classes=[...]'
+            )
+        return classes
+
+    @property
+    def metainfo(self) -> dict:
+        """The wrapped dataset's metainfo and ``class_counts``, plain integers."""
+        metainfo = dict(self.dataset.metainfo)
+        if self._fully_initialized:
+            metainfo['class_counts'] = self._class_counts.tolist()
+        return metainfo
+
+    def shot_groups(self, **kwargs) -> dict[str, np.ndarray]:
+        """Class indices of the many-, medium- and few-shot groups."""
+        return shot_groups(self.class_counts, **kwargs)
+
+    def set_epoch(self, epoch: int, seed: int) -> None:
+        """Let augmentation be drawn for this epoch of a run with this seed."""
+        if epoch < 0 or seed < 0:
+            raise ValueError(
+                f'expected epoch >= 0 and seed >= 0, got epoch={epoch} and seed={seed}'
+            )
+        self._position[0] = seed
+        self._position[1] = epoch
+
+    def get_data_info(self, index: int) -> dict:
+        """The wrapped dataset's record of one sample, before the pipeline."""
+        return self.dataset.get_data_info(int(self.indices[index]))
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """The label of one sample, in a list."""
+        self.full_init()
+        return [int(self._labels[index])]
+
+    def get_gt_labels(self) -> np.ndarray:
+        """Labels of all samples, (N,), int64."""
+        self.full_init()
+        return self._labels
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict:
+        position = int(self.indices[index])
+        seed, epoch = self._position.tolist()
+        try:
+            if self._test_mode or epoch == NOT_SET:
+                sample = self.dataset[position]
+            else:
+                with positioned(seed, epoch, int(self._official[index])):
+                    sample = self.dataset[position]
+            if sample is None:
+                raise ValueError('the pipeline returned None')
+        except Exception as err:
+            name = _name(self.dataset.get_data_info(position), position)
+            raise RuntimeError(
+                f'cannot load {name}: {type(err).__name__}: {err}'
+            ) from err
+        return sample
+
+    def __repr__(self) -> str:
+        state = self._summary() if self._fully_initialized else 'not loaded yet'
+        wrapped = repr(self.dataset).replace('\n', '\n    ')
+        return f'{type(self).__name__}({self.part}: {state})\n    {wrapped}'
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._position.share_memory_()
+
+    @property
+    def _test_mode(self) -> bool:
+        return getattr(self.dataset, 'test_mode', False)
+
+    def _read_samples(self) -> tuple[np.ndarray, np.ndarray, list[str | None]]:
+        """Labels (N,), official indices (N,) and paths of the wrapped samples."""
+        labels, official, paths = [], [], []
+        for position in range(len(self.dataset)):
+            info = self.dataset.get_data_info(position)
+            label = info.get('gt_label')
+            if not isinstance(label, (int, np.integer)):
+                raise ValueError(
+                    f'{_name(info, position)}: expected gt_label to be one integer, '
+                    f'got {label!r}'
+                )
+            labels.append(int(label))
+            official.append(int(info.get('official_index', position)))
+            paths.append(info.get('img_path'))
+        labels = np.array(labels, dtype=np.int64)
+        names = [path or f'image {i}' for i, path in zip(official, paths, strict=True)]
+        class_counts_of(labels, self.CLASSES, allow_empty=True, names=names)
+        official = np.array(official, dtype=np.int64)
+        if len(np.unique(official)) < len(official):
+            # Several files, each with a numbering of its own, were concatenated.
+            official = np.arange(len(official))
+        return labels, official, paths
+
+    def _choose(self, labels: np.ndarray) -> np.ndarray:
+        """Positions of the subset in the wrapped dataset."""
+        if self.imbalance is None:
+            return np.arange(len(labels))
+        if getattr(self.dataset, 'subset_indices', None) is not None:
+            raise ValueError(
+                f'{type(self.dataset).__name__} already is a subset of the official '
+                f'training set ({len(labels)} images, by the indices in its file): '
+                f'expected imbalance=None, got imbalance={self.imbalance!r}'
+            )
+        sizes = class_counts_of(labels, self.CLASSES)
+        n_max = sizes.min() if self.n_max is None else self.n_max
+        counts = imbalanced_counts(n_max, len(sizes), self.imbalance, self.factor)
+        return np.array(official_subset(labels, counts, self.seed), dtype=np.int64)
+
+    def _check_hash(self) -> None:
+        if self.expected_hash not in (None, self._hash):
+            raise ValueError(
+                f'subset of {type(self.dataset).__name__}: expected_hash is '
+                f'{self.expected_hash!r}, got {self._hash!r}; if this subset is meant, '
+                f'set expected_hash={self._hash!r}, or None to accept any'
+            )
+
+    def _summary(self) -> str:
+        counts = self._class_counts
+        sizes = [len(group) for group in shot_groups(counts).values()]
+        factor = counts.max() / counts.min() if counts.min() else float('inf')
+        return (
+            f'{len(self._indices):,} images, {len(counts)} classes with '
+            f'{counts.max()}..{counts.min()} training images (imbalance factor '
+            f'{factor:g}), many / medium / few {sizes[0]} / {sizes[1]} / {sizes[2]}, '
+            f'subset {self._hash}'
+        )
+
+
+def _one_of(name: str, value: str | None, choices: tuple) -> None:
+    if value not in choices:
+        raise ValueError(f'{name}: expected one of {choices}, got {value!r}')
+
+
+def _name(info: dict, position: int) -> str:
+    """How to call a sample in an error: its file, or else its number."""
+    return info.get('img_path') or f'image {info.get("official_index", position)}'

@@ -1,0 +1,5 @@
+"""Transforms."""
+
+from .random_rotation import LTRandomRotation
+
+__all__ = ['LTRandomRotation']

@@ -1,0 +1,8 @@
+"""What happens around the models: hooks, optimizers, checkpoints, launching.
+
+Importing it makes the loaders of :mod:`ride_mm.engine.checkpoint_io` MMEngine's own.
+"""
+
+from . import checkpoint_io, hooks, optimizers
+
+__all__ = ['checkpoint_io', 'hooks', 'optimizers']

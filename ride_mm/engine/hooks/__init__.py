@@ -1,0 +1,21 @@
+"""Hooks: they own time."""
+
+from .class_counts import ClassCountsHook
+from .deferred_reweight import DeferredReweightHook
+from .hard_label_check import HardLabelCheckHook
+from .nan_guard import NaNGuardHook
+from .position_seed import PositionSeedHook
+from .safe_checkpoint import SafeCheckpointHook
+from .schedule_guard import ScheduleGuardHook
+from .sync_batch_norm_stats import SyncBatchNormStatsHook
+
+__all__ = [
+    'ClassCountsHook',
+    'DeferredReweightHook',
+    'HardLabelCheckHook',
+    'NaNGuardHook',
+    'PositionSeedHook',
+    'SafeCheckpointHook',
+    'ScheduleGuardHook',
+    'SyncBatchNormStatsHook',
+]

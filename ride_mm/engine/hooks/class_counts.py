@@ -1,0 +1,88 @@
+"""Hook that hands the class counts to whoever wants them."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from mmpretrain.registry import HOOKS
+
+from ...models.layers import modules_wanting_class_counts
+
+
+def count_classes(dataset) -> np.ndarray:
+    """Training images of each class of a dataset, (C,).
+
+    Raises:
+        ValueError: If a label is not a class index, or a class has no image.
+    """
+    counts = getattr(dataset, 'class_counts', None)
+    if counts is not None:
+        return np.asarray(counts)
+    classes = dataset.CLASSES
+    labels = np.asarray(dataset.get_gt_labels())
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
+    if len(wrong):
+        raise ValueError(
+            f'labels: expected 0 to {len(classes) - 1}, got {labels[wrong[0]]} at image '
+            f'{wrong[0]} ({len(wrong)} such labels)'
+        )
+    counts = np.bincount(labels, minlength=len(classes))
+    empty = np.flatnonzero(counts == 0)
+    if len(empty):
+        names = ', '.join(str(classes[c]) for c in empty[:5])
+        raise ValueError(
+            f'class counts: expected at least one image of each class, got none of '
+            f'{len(empty)} classes ({names}{", ..." if len(empty) > 5 else ""})'
+        )
+    return counts
+
+
+@HOOKS.register_module()
+class ClassCountsHook(Hook):
+    """Hands the training set's class counts to modules and metrics.
+
+    Before training every module with ``set_class_counts`` receives them from the
+    dataset's labels; there they live in buffers, hence in the checkpoint. Before
+    validation and test, metrics with ``set_class_counts`` receive them from the first
+    such buffer, so that testing does not need the training set. Training on a data set
+    with an empty class, or with another number of classes than a module's, is refused
+    before the first batch.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        """Count the training set and hand the counts to the model."""
+        self._counts = count_classes(runner.train_dataloader.dataset)
+        for _, module in modules_wanting_class_counts(runner.model):
+            module.set_class_counts(self._counts.tolist())
+
+    def before_val(self, runner: Runner) -> None:
+        """Hand the counts to the metrics of the validation."""
+        self._tell(runner, runner.val_loop.evaluator.metrics)
+
+    def before_test(self, runner: Runner) -> None:
+        """Hand the counts to the metrics of the test."""
+        self._tell(runner, runner.test_loop.evaluator.metrics)
+
+    def _tell(self, runner: Runner, metrics: Iterable) -> None:
+        counts = stored_class_counts(runner.model)
+        if counts is None and hasattr(self, '_counts'):
+            counts = self._counts.tolist()
+        for metric in metrics:
+            if counts is not None and hasattr(metric, 'set_class_counts'):
+                metric.set_class_counts(counts)
+
+
+def stored_class_counts(model: nn.Module) -> list[int] | None:
+    """The counts that a model holds in its buffers, or ``None``."""
+    model = model.module if is_model_wrapper(model) else model
+    for _, module in modules_wanting_class_counts(model):
+        counts = module.class_counts.tolist()
+        if sum(counts):
+            return counts
+    return None

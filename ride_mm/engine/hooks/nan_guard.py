@@ -1,0 +1,89 @@
+"""Hook that stops a run whose loss is no number."""
+
+import math
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+
+from ..checkpoint_io import latest_checkpoint
+
+HINT = (
+    'Lower the learning rate or clip gradients (optim_wrapper.clip_grad); with '
+    '--amp fp16 try --amp bf16'
+)
+
+
+def loss_terms(outputs: dict | None) -> dict[str, float]:
+    """The entries of a training step's outputs whose names contain ``loss``."""
+    return {
+        name: float(value.detach() if isinstance(value, torch.Tensor) else value)
+        for name, value in (outputs or {}).items()
+        if 'loss' in name and isinstance(value, (int, float, torch.Tensor))
+    }
+
+
+@HOOKS.register_module()
+class NaNGuardHook(Hook):
+    """Stops training at a loss that is NaN or infinite in any process.
+
+    No checkpoint is written of it, nor of parameters that are not finite; the last one
+    before stays in place.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Look at the loss terms of this iteration.
+
+        Raises:
+            RuntimeError: If one is not finite.
+        """
+        terms = loss_terms(outputs)
+        failed = torch.tensor(int(not all(map(math.isfinite, terms.values()))))
+        if get_world_size() > 1:
+            # Gradients are shared: what fails in one process has failed in all.
+            all_reduce(failed, op='max')
+        if failed:
+            values = ', '.join(f'{name}={value:g}' for name, value in terms.items())
+            raise RuntimeError(
+                f'epoch {runner.epoch + 1}, iteration {batch_idx + 1} of '
+                f'{len(runner.train_dataloader)}: expected finite losses in all '
+                f'processes, got {values}. {self._last(runner)}. {HINT}'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse to save parameters that the last step has spoilt.
+
+        Raises:
+            RuntimeError: If a parameter is not finite.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        spoilt = [
+            name
+            for name, parameter in model.named_parameters()
+            if not parameter.isfinite().all()
+        ]
+        if spoilt:
+            raise RuntimeError(
+                f'epoch {runner.epoch + 1}: expected finite parameters to save, got '
+                f'NaN or inf in {len(spoilt)} of them, first {spoilt[0]}. '
+                f'{self._last(runner)}. {HINT}'
+            )
+
+    @staticmethod
+    def _last(runner: Runner) -> str:
+        last = latest_checkpoint(runner.work_dir)
+        if last is None:
+            return 'There is no checkpoint yet'
+        return f'The last good checkpoint is {last}'

@@ -1,0 +1,170 @@
+"""Hook that refuses to resume a run under another schedule."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.dist import all_gather, get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop, Runner
+from mmpretrain.registry import HOOKS
+from torch import tensor
+from torch.utils.data import DataLoader
+
+from .position_seed import wrapped_datasets
+
+KEY = 'training'
+# Where weights come from and whatever else does not change how training goes on.
+NOT_DESCRIBED = frozenset({'init_cfg', 'pretrained', 'checkpoint', 'ckpt', 'load_from'})
+MAX_LISTED = 10
+
+
+class ScheduleChangedError(RuntimeError):
+    """A run that was to be resumed is described differently than its checkpoint."""
+
+
+def describe_training(runner: Runner) -> dict:
+    """Describe what decides how training goes on, as plain data.
+
+    That is the number of epochs, the schedules, the optimizer, the model, the batch
+    over all processes, the size of the training set with its class counts, and what
+    hooks name in ``training_settings``. Paths, workers and logging are not part of it.
+    """
+    cfg = runner.cfg
+    loader = runner.train_dataloader
+    return {
+        'max_epochs': runner.max_epochs,
+        'param_scheduler': _plain(cfg.get('param_scheduler')),
+        'optim_wrapper': _plain(cfg.get('optim_wrapper')),
+        'auto_scale_lr': _plain(cfg.get('auto_scale_lr')),
+        'model': _plain(cfg.get('model')),
+        'data_preprocessor': _plain(cfg.get('data_preprocessor')),
+        'images_per_step': _batch_size(loader) * runner.world_size,
+        'training_images': len(loader.dataset),
+        'class_counts': _class_counts(loader.dataset),
+        'hooks': {
+            type(hook).__name__: settings
+            for hook in runner.hooks
+            if (settings := _settings(hook))
+        },
+    }
+
+
+def _plain(obj: Any) -> Any:
+    """Part of a config as dictionaries, lists, numbers and strings."""
+    if isinstance(obj, dict):
+        return {
+            str(key): _plain(value)
+            for key, value in obj.items()
+            if key not in NOT_DESCRIBED
+        }
+    if isinstance(obj, (list, tuple)):
+        return [_plain(value) for value in obj]
+    if obj is None or isinstance(obj, (bool, int, float, str)):
+        return obj
+    kind = obj if isinstance(obj, type) or hasattr(obj, '__qualname__') else type(obj)
+    return f'{kind.__module__}.{kind.__qualname__}'
+
+
+def _batch_size(loader: DataLoader) -> int:
+    if loader.batch_size is not None:
+        return loader.batch_size
+    return getattr(loader.batch_sampler, 'batch_size', 0)
+
+
+def _class_counts(dataset: Any) -> list[int]:
+    for one in wrapped_datasets(dataset):
+        counts = getattr(one, 'class_counts', None)
+        if counts is not None:
+            return [int(count) for count in counts]
+    return []
+
+
+def _settings(hook: Hook) -> dict:
+    """Those settings of a hook that change training."""
+    names = getattr(hook, 'training_settings', ('reweight_epoch',))
+    return {name: _plain(getattr(hook, name)) for name in names if hasattr(hook, name)}
+
+
+def differences(expected: Any, got: Any, where: str = '') -> Iterator[str]:
+    """Name each place where two descriptions differ."""
+    if isinstance(expected, dict) and isinstance(got, dict):
+        for key in {**expected, **got}:
+            yield from differences(
+                expected.get(key), got.get(key), f'{where}.{key}' if where else key
+            )
+    elif (
+        isinstance(expected, list)
+        and isinstance(got, list)
+        and len(expected) == len(got)
+        and where != 'class_counts'
+    ):
+        for i, pair in enumerate(zip(expected, got, strict=True)):
+            yield from differences(*pair, f'{where}[{i}]')
+    elif expected != got:
+        yield f'{where}: expected {_short(expected)}, got {_short(got)}'
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 160 else f'{text[:120]} ... {text[-30:]}'
+
+
+@HOOKS.register_module()
+class ScheduleGuardHook(Hook):
+    """Stores a description of the training and refuses to resume a different one.
+
+    MMEngine takes a schedule's state from the checkpoint, so a run that is resumed with
+    more epochs would silently keep the old learning rate. Starting anew from a
+    checkpoint's weights (``load_from``) is not affected.
+
+    A hook whose settings change training names them in an attribute
+    ``training_settings``, a tuple of its attributes' names.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Store the description."""
+        if isinstance(runner._train_loop, BaseLoop):
+            checkpoint[KEY] = describe_training(runner)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare the description, if the run is to be resumed.
+
+        Raises:
+            ScheduleChangedError: If it differs, with all differences.
+        """
+        if not runner._resume or not isinstance(runner._train_loop, BaseLoop):
+            return
+        if KEY not in checkpoint:
+            runner.logger.warning(
+                'The checkpoint does not say how it was trained: make sure that '
+                'schedule, batch size and training set are the same as before.'
+            )
+            return
+        found = list(differences(checkpoint[KEY], describe_training(runner)))
+        if found:
+            more = len(found) - MAX_LISTED
+            listed = found[:MAX_LISTED] + ([f'and {more} more'] if more > 0 else [])
+            raise ScheduleChangedError(
+                'cannot resume: expected the training of the checkpoint, got a '
+                'different one from the config:\n  '
+                + '\n  '.join(listed)
+                + '\nTo go on, resume with the same settings. To train differently '
+                'from these weights, start anew: load_from=CHECKPOINT, without resume.'
+            )
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that all processes start at the same place.
+
+        Raises:
+            RuntimeError: If some have found a checkpoint and others have not.
+        """
+        if get_world_size() == 1:
+            return
+        starts = [int(start) for start in all_gather(tensor(runner.iter))]
+        if len(set(starts)) > 1:
+            raise RuntimeError(
+                'expected all processes to start at the same iteration, got '
+                f'{starts}: the work directory must be visible from all machines'
+            )

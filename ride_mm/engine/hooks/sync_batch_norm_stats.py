@@ -1,0 +1,50 @@
+"""Hook that averages BatchNorm's statistics over processes."""
+
+from typing import Any
+
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+from torch.nn.modules.batchnorm import _NormBase
+
+
+@HOOKS.register_module()
+class SyncBatchNormStatsHook(Hook):
+    """Averages running means and variances over processes before anyone uses them.
+
+    Each process has seen other images. Validation and the checkpoint, which holds those
+    of one process, then have the same statistics everywhere, and a run resumed from it
+    goes on as if never interrupted. Other buffers (class counts, numbers of batches,
+    margins) are equal in all processes by construction and are left alone; an average
+    would round them.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stale = False
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Remember that the statistics have changed."""
+        self._stale = True
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Average before the checkpoint is saved."""
+        self._average(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Average before validation within an epoch."""
+        self._average(runner)
+
+    def _average(self, runner: Runner) -> None:
+        if not self._stale:
+            return
+        self._stale = False
+        if get_world_size() == 1:
+            return
+        for module in runner.model.modules():
+            if isinstance(module, _NormBase) and module.track_running_stats:
+                all_reduce(module.running_mean, op='mean')
+                all_reduce(module.running_var, op='mean')

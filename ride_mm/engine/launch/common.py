@@ -1,0 +1,126 @@
+"""What training and testing share: options, configs, data loaders, errors."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ...utils import find_config
+from ..checkpoint_io import CheckpointError
+from ..hooks.schedule_guard import ScheduleChangedError
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+class UsageError(Exception):
+    """Options that cannot be followed, in words for the user."""
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that training and testing have in common."""
+    parser.add_argument(
+        '--work-dir', help='where logs and files go (default: work_dirs/CONFIG)'
+    )
+    parser.add_argument(
+        '--no-pin-memory', action='store_true', help='do not pin the memory of batches'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings that override the config, such as '
+        'train_dataloader.batch_size=64 or optim_wrapper.clip_grad="dict(max_norm=5)"',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='how processes are started',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config, a path or a name, and apply the options common to both tools.
+
+    Raises:
+        UsageError: If there is no such config.
+    """
+    try:
+        path = find_config(args.config)
+    except FileNotFoundError as err:
+        raise UsageError(str(err)) from None
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = f'./work_dirs/{Path(path).stem}'
+    return cfg
+
+
+def set_dataloader_defaults(
+    cfg: Config, names: Sequence[str], pin_memory: bool, persistent_workers: bool
+) -> None:
+    """Fill in how data loaders load, where the config does not say."""
+    for name in names:
+        loader = cfg.get(name)
+        if loader is None:
+            continue
+        loader.setdefault('collate_fn', {'type': 'default_collate'})
+        loader.setdefault('persistent_workers', True)
+        loader.setdefault('pin_memory', torch.cuda.is_available())
+        loader.pin_memory = loader.pin_memory and pin_memory
+        loader.persistent_workers = (
+            loader.persistent_workers
+            and persistent_workers
+            # Without workers PyTorch refuses persistent ones.
+            and loader.get('num_workers', 0) > 0
+        )
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner that the config asks for."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks; also before they are connected."""
+    return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))) == 0
+
+
+def say(message: str) -> None:
+    """Print a message, in one process only."""
+    if is_first_process():
+        print(message, flush=True)
+
+
+def run_main(main: Callable[[argparse.Namespace], object], parser, argv) -> None:
+    """Run a tool; errors that are meant for its user are printed without traceback."""
+    args = parser.parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    try:
+        main(args)
+    except (UsageError, CheckpointError, ScheduleChangedError) as err:
+        sys.exit(f'error: {err}')
+
+
+def existing_file(path: str | None, what: str) -> str:
+    """Check that a file exists; addresses on the web are passed on.
+
+    Raises:
+        UsageError: If there is no such file.
+    """
+    if '://' not in path and not Path(path).expanduser().is_file():
+        found = 'a folder' if Path(path).expanduser().is_dir() else 'no such file'
+        raise UsageError(f'expected {what}, got {path}: {found}')
+    return path

@@ -1,0 +1,148 @@
+"""Test a model from the command line."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import mmengine
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
+from mmengine.evaluator import DumpResults
+
+from ..checkpoint_io import write_atomically
+from .common import (
+    UsageError,
+    add_common_options,
+    build_runner,
+    existing_file,
+    load_config,
+    run_main,
+    set_dataloader_defaults,
+)
+from .processes import processes
+
+
+def test_main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``tools/test.py``."""
+    run_main(test, make_parser(), argv)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Options of testing, those of MMPretrain and ``--json``."""
+    parser = argparse.ArgumentParser(
+        description='Test a model', allow_abbrev=False, prog='test.py'
+    )
+    parser.add_argument('config', help='path of a config, or the name of a shipped one')
+    parser.add_argument('checkpoint', help='path or https address of a checkpoint')
+    parser.add_argument('--json', metavar='FILE', help='write the metrics as JSON')
+    parser.add_argument('--out', metavar='FILE', help='write predictions (or metrics)')
+    parser.add_argument(
+        '--out-item',
+        choices=('pred', 'metrics'),
+        default=None,
+        help='what --out writes (default: pred)',
+    )
+    parser.add_argument('--amp', action='store_true', help='test in mixed precision')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="average over the config's tta_pipeline, or over an image and its mirror",
+    )
+    parser.add_argument('--show', action='store_true', help='show the predictions')
+    parser.add_argument('--show-dir', help='where to draw predictions')
+    parser.add_argument('--interval', type=int, default=1, help='draw each n-th image')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds per window')
+    add_common_options(parser)
+    return parser
+
+
+def test(args: argparse.Namespace) -> dict:
+    """Test as the options say.
+
+    Returns:
+        The metrics by name.
+
+    Raises:
+        UsageError: If they cannot be followed.
+    """
+    if args.out_item is not None and args.out is None:
+        raise UsageError('--out-item: expected --out FILE too, got none')
+    cfg = load_config(args)
+    if cfg.get('test_dataloader') is None:
+        raise UsageError(
+            f'expected a config for testing, got {args.config}, which has '
+            'no test_dataloader'
+        )
+    cfg.load_from = existing_file(args.checkpoint, 'a checkpoint')
+    cfg.resume = False
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.show or args.show_dir is not None:
+        draw_predictions(cfg, args)
+    if args.tta:
+        augment_test(cfg)
+    set_dataloader_defaults(
+        cfg, ('test_dataloader',), not args.no_pin_memory, persistent_workers=False
+    )
+    with processes(cfg):
+        runner = build_runner(cfg)
+        if args.out is not None and args.out_item != 'metrics':
+            runner.test_evaluator.metrics.append(DumpResults(args.out))
+        metrics = runner.test()
+        if is_main_process():
+            write_metrics(metrics, args)
+    return metrics
+
+
+def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
+    """Turn the drawing of predictions on."""
+    hook = cfg.default_hooks.setdefault('visualization', ConfigDict())
+    hook.update(
+        type='VisualizationHook',
+        enable=True,
+        show=args.show,
+        wait_time=args.wait_time,
+        out_dir=args.show_dir,
+        interval=args.interval,
+    )
+
+
+def augment_test(cfg: Config) -> None:
+    """Average the scores over several views of each image."""
+    dataset = cfg.test_dataloader.dataset
+    while 'pipeline' not in dataset:
+        dataset = dataset.dataset
+    if 'tta_pipeline' not in cfg:
+        *before, pack = deepcopy(list(dataset.pipeline))
+        views = [{'type': 'RandomFlip', 'prob': prob} for prob in (0.0, 1.0)]
+        cfg.tta_pipeline = [
+            *before,
+            {'type': 'TestTimeAug', 'transforms': [views, [pack]]},
+        ]
+    dataset.pipeline = cfg.tta_pipeline
+    wrapper = cfg.get('tta_model') or {'type': 'AverageClsScoreTTA'}
+    cfg.model = ConfigDict(**wrapper, module=cfg.model)
+
+
+def write_metrics(metrics: dict, args: argparse.Namespace) -> None:
+    """Write the metrics to the files that the options name."""
+    if args.out is not None and args.out_item == 'metrics':
+        mmengine.dump(metrics, args.out)
+    if args.json is not None:
+        content = {
+            'config': args.config,
+            'checkpoint': args.checkpoint,
+            'metrics': metrics,
+        }
+        text = json.dumps(content, indent=2, default=_json_value)
+        write_atomically(f'{text}\n', args.json)
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, (np.generic, np.ndarray, torch.Tensor)):
+        return value.tolist()
+    raise TypeError(f'metrics: expected numbers, strings and lists, got {type(value)}')

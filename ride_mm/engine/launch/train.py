@@ -1,0 +1,157 @@
+"""Train a model from the command line."""
+
+import argparse
+from collections.abc import Sequence
+
+import torch
+from mmengine.config import Config, ConfigDict
+
+from ..checkpoint_io import latest_checkpoint
+from .common import (
+    UsageError,
+    add_common_options,
+    build_runner,
+    existing_file,
+    load_config,
+    run_main,
+    say,
+    set_dataloader_defaults,
+)
+from .processes import processes
+
+PRECISIONS = ('fp16', 'bf16')
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def train_main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``tools/train.py``."""
+    run_main(train, make_parser(), argv)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Options of training, those of MMPretrain."""
+    parser = argparse.ArgumentParser(
+        description='Train a model', allow_abbrev=False, prog='train.py'
+    )
+    parser.add_argument('config', help='path of a config, or the name of a shipped one')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help="go on from this checkpoint, or from the work directory's latest one",
+    )
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='auto',
+        metavar='PRECISION',
+        help='mixed precision: fp16 with a dynamic loss scale (default on a GPU) or '
+        'bf16 (default on a CPU)',
+    )
+    parser.add_argument('--no-validate', action='store_true', help='train only')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by batch size over all processes',
+    )
+    parser.add_argument(
+        '--no-persistent-workers',
+        action='store_true',
+        help='start the workers anew for each epoch',
+    )
+    add_common_options(parser)
+    return parser
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train as the options say.
+
+    Raises:
+        UsageError: If they cannot be followed.
+    """
+    cfg = load_config(args)
+    if cfg.get('train_dataloader') is None:
+        raise UsageError(
+            f'expected a config for training, got {args.config}, which has '
+            'no train_dataloader'
+        )
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp is not None:
+        set_precision(cfg.optim_wrapper, args.amp)
+    if args.auto_scale_lr:
+        scale_learning_rate(cfg)
+    set_dataloader_defaults(
+        cfg, DATALOADERS, not args.no_pin_memory, not args.no_persistent_workers
+    )
+    set_start(cfg, args.resume)
+    with processes(cfg):
+        build_runner(cfg).train()
+
+
+def set_precision(optim_wrapper: ConfigDict, precision: str) -> None:
+    """Train in mixed precision.
+
+    Raises:
+        UsageError: If the device cannot do it.
+    """
+    cuda = torch.cuda.is_available()
+    if precision == 'auto':
+        precision = 'fp16' if cuda else 'bf16'
+    if precision not in PRECISIONS:
+        raise UsageError(
+            f'--amp: expected one of {PRECISIONS}, got {precision!r} (give '
+            'the config before --amp)'
+        )
+    if precision == 'fp16':
+        if not cuda:
+            raise UsageError('--amp fp16: expected a GPU, got none; use --amp bf16')
+        optim_wrapper.type = 'AmpOptimWrapper'
+        optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        optim_wrapper.type = 'AutocastOptimWrapper'
+        for name in ('dtype', 'loss_scale', 'use_fsdp'):
+            optim_wrapper.pop(name, None)
+
+
+def scale_learning_rate(cfg: Config) -> None:
+    """Scale the learning rate linearly with the batch size.
+
+    Raises:
+        UsageError: If the config does not say which batch size its rate is for.
+    """
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise UsageError(
+            '--auto-scale-lr: expected auto_scale_lr=dict(base_batch_size=...) in the '
+            'config, got none'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def set_start(cfg: Config, resume: str | None) -> None:
+    """Decide where training starts, and say so.
+
+    Args:
+        cfg: The config; ``resume`` and ``load_from`` are set in it.
+        resume: A checkpoint, ``'auto'`` for the work directory's latest one, or None to
+            do what the config says.
+
+    Raises:
+        UsageError: If the checkpoint to resume from does not exist.
+    """
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
+    cfg.resume = False
+    if resume == 'auto':
+        resume = latest_checkpoint(cfg.work_dir)
+        if resume is None:
+            weights = cfg.get('load_from')
+            start = f'the weights of {weights}' if weights else 'scratch'
+            say(f'No checkpoint in {cfg.work_dir} to resume: starting from {start}.')
+    if resume is not None:
+        cfg.load_from = existing_file(resume, 'a checkpoint to resume from')
+        cfg.resume = True
+        say(f'Resuming from {resume}.')
+    elif cfg.get('load_from'):
+        existing_file(cfg.load_from, 'a checkpoint in load_from')

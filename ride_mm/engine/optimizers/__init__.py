@@ -1,0 +1,5 @@
+"""Optimizer wrappers."""
+
+from .autocast import AutocastOptimWrapper
+
+__all__ = ['AutocastOptimWrapper']

@@ -1,0 +1,7 @@
+"""Backbones with a shared trunk and several experts."""
+
+from .expert_backbone import ExpertBackbone
+from .ride_resnet import RIDEResNet
+from .ride_resnet_cifar import RIDEResNetCIFAR
+
+__all__ = ['ExpertBackbone', 'RIDEResNet', 'RIDEResNetCIFAR']

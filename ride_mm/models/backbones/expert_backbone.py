@@ -1,0 +1,113 @@
+"""The contract of a backbone with several experts."""
+
+from abc import ABCMeta, abstractmethod
+
+from mmpretrain.models.backbones.base_backbone import BaseBackbone
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .plain_weights import expand_plain_weights
+
+
+class ExpertBackbone(BaseBackbone, metaclass=ABCMeta):
+    """A trunk that all experts share, and late stages of each expert's own.
+
+    Nothing else reaches inside: routing, distillation and the cost of parts use
+    :meth:`forward_trunk`, :meth:`forward_expert` and ``num_experts`` only. ``forward``
+    keeps MMPretrain's contract and returns a tuple, one feature map per expert.
+
+    A state dict of a plain network (``expert_stages`` at the top level) loads into the
+    trunk and into every expert whose shapes fit; what was loaded is reported.
+
+    Args:
+        num_experts: Number of experts, E >= 1.
+        expert_stages: Names of the stages that each expert has of its own.
+        frozen_stages: The last stage that does not learn; -1 for none, 0 is the stem.
+        norm_eval: Keep BatchNorm's statistics fixed during training.
+        init_cfg: MMEngine's initialization.
+    """
+
+    out_channels: int
+
+    def __init__(
+        self,
+        num_experts: int,
+        expert_stages: tuple[str, ...],
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if not isinstance(num_experts, int) or num_experts < 1:
+            raise ValueError(
+                f'num_experts: expected a whole number >= 1, got {num_experts!r}'
+            )
+        self.num_experts = num_experts
+        self.expert_stages = expert_stages
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self._register_load_state_dict_pre_hook(self._take_plain_weights)
+
+    @abstractmethod
+    def forward_trunk(self, x: Tensor) -> Tensor:
+        """Map images (N, 3, H, W) to the shared feature map (N, D', H', W')."""
+
+    @abstractmethod
+    def forward_expert(self, trunk: Tensor, e: int) -> Tensor:
+        """Map the shared feature map to expert ``e``'s, (N, D, H'', W'')."""
+
+    @abstractmethod
+    def stages(self) -> list[list[nn.Module]]:
+        """The modules of each stage, from the stem on, of all experts together."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images (N, 3, H, W) to E feature maps (N, D, H'', W'')."""
+        trunk = self.forward_trunk(x)
+        return tuple(self.forward_expert(trunk, e) for e in range(self.num_experts))
+
+    def freeze_stages(self) -> None:
+        """Take the first stages out of the training; once the stages are built.
+
+        Raises:
+            ValueError: If there are not so many stages.
+        """
+        stages = self.stages()
+        if not -1 <= self.frozen_stages < len(stages):
+            raise ValueError(
+                f'frozen_stages: expected -1 to {len(stages) - 1}, got '
+                f'{self.frozen_stages}'
+            )
+        for stage in stages[: self.frozen_stages + 1]:
+            freeze(stage)
+
+    def train(self, mode: bool = True) -> 'ExpertBackbone':
+        """Set the mode; frozen stages stay in eval mode."""
+        super().train(mode)
+        self.freeze_stages()
+        if mode and self.norm_eval:
+            freeze_batch_norm_statistics(self)
+        return self
+
+    def _take_plain_weights(self, state_dict, prefix, *args) -> None:
+        expand_plain_weights(
+            state_dict,
+            prefix,
+            self.state_dict(),
+            self.num_experts,
+            self.expert_stages,
+        )
+
+
+def freeze(modules: list[nn.Module]) -> None:
+    """Put modules into eval mode and take them out of the training."""
+    for module in modules:
+        module.eval()
+        for parameter in module.parameters():
+            parameter.requires_grad = False
+
+
+def freeze_batch_norm_statistics(module: nn.Module) -> None:
+    """Put all BatchNorm layers into eval mode; their affine parameters still learn."""
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()

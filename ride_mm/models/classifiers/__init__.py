@@ -1,0 +1,5 @@
+"""Classifiers."""
+
+from .ride_classifier import RIDEClassifier
+
+__all__ = ['RIDEClassifier']

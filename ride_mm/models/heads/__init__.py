@@ -1,0 +1,5 @@
+"""Heads for several experts."""
+
+from .multi_expert_head import MultiExpertHead
+
+__all__ = ['MultiExpertHead']

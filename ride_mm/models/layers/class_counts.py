@@ -1,0 +1,88 @@
+"""The protocol by which a module asks for the class counts of the training set."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ClassCountsMixin:
+    """Gives an ``nn.Module`` a buffer with the training images of each class.
+
+    A module that inherits from this declares that it wants the counts;
+    ``ClassCountsHook`` finds it by walking the modules and calls
+    :meth:`set_class_counts`. The counts live in a persistent buffer, hence in the
+    checkpoint, so that testing and later stages do not need the training set.
+    """
+
+    class_counts: Tensor
+
+    def init_class_counts(
+        self, num_classes: int = 0, class_counts: Sequence[int] | None = None
+    ) -> None:
+        """Register the buffer; all zeros mean that the counts are not known yet."""
+        self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.int64))
+        self._counts_known = False
+        if class_counts is not None:
+            self.set_class_counts(class_counts)
+
+    def set_class_counts(self, class_counts: Sequence[int]) -> None:
+        """Take the number of training images of each class, (C,).
+
+        Raises:
+            ValueError: If the length differs from the module's ``num_classes`` or a
+                class has a negative number of images.
+        """
+        counts = torch.as_tensor(
+            class_counts, dtype=torch.int64, device=self.class_counts.device
+        )
+        expected = getattr(self, 'num_classes', None)
+        if expected is not None and counts.shape != (expected,):
+            raise ValueError(
+                f'class_counts of {type(self).__name__}: expected '
+                f'num_classes={expected} entries, got shape {tuple(counts.shape)}'
+            )
+        if counts.min() < 0:
+            raise ValueError(
+                f'class_counts of {type(self).__name__}: expected numbers of images '
+                f'>= 0, got {counts.min().item()}'
+            )
+        self.class_counts = counts
+        self._counts_known = bool(counts.sum() > 0)
+
+    def known_class_counts(self) -> Tensor:
+        """The counts, (C,) int64.
+
+        Raises:
+            RuntimeError: If nobody has set them.
+        """
+        # Asked once only: reading a CUDA buffer waits for the device.
+        if not self._counts_known:
+            self._counts_known = bool(self.class_counts.sum() > 0)
+        if not self._counts_known:
+            raise RuntimeError(
+                f'{type(self).__name__} needs the class counts: expected ClassCountsHook '
+                'in the hooks, a checkpoint that holds them, or class_counts=[...] in '
+                'the config; got none of these'
+            )
+        return self.class_counts
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        counts = state_dict.get(prefix + 'class_counts')
+        if (
+            counts is not None
+            and getattr(self, 'num_classes', None) is None
+            and counts.shape != self.class_counts.shape
+        ):
+            self.class_counts = torch.zeros_like(
+                counts, device=self.class_counts.device
+            )
+        self._counts_known = False
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def modules_wanting_class_counts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name and module of all that implement ``set_class_counts``."""
+    for name, module in model.named_modules():
+        if hasattr(module, 'set_class_counts'):
+            yield name, module

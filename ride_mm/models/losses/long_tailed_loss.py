@@ -1,0 +1,152 @@
+"""What the long-tailed classification losses have in common."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+
+from ..layers import ClassCountsMixin
+from .reweighting import effective_number_weights
+
+
+def check_hard_labels(label: Tensor, loss_name: str) -> None:
+    """Refuse soft labels by name.
+
+    Raises:
+        ValueError: If ``label`` is not a vector of class indices.
+    """
+    if label.ndim != 1 or label.is_floating_point():
+        raise ValueError(
+            f'{loss_name} needs hard labels: expected class indices of shape (N,), got '
+            f'{label.dtype} of shape {tuple(label.shape)}; Mixup, CutMix and one-hot '
+            'labels need a loss that accepts soft labels, such as CrossEntropyLoss'
+        )
+
+
+def weighted_mean(loss: Tensor, weight: Tensor) -> Tensor:
+    """``sum(weight * loss) / sum(weight)`` with the denominator of all processes.
+
+    Args:
+        loss: Loss of each sample, (N,).
+        weight: Weight of each sample, (N,).
+
+    Returns:
+        A scalar whose mean over processes is the weighted mean over the joint batch.
+    """
+    denominator = weight.sum()
+    all_reduce(denominator, op='mean')
+    return (weight * loss).sum() / denominator
+
+
+class LongTailedLoss(ClassCountsMixin, nn.Module):
+    """Cross-entropy on adjusted logits, optionally re-weighted by class.
+
+    A subclass changes :meth:`adjust` (the logits) or :meth:`sample_loss`. The loss is
+    computed in fp32, also under autocast.
+
+    Args:
+        reweight: ``None`` weights all samples equally; ``'always'`` by the effective
+            number of their class; ``'deferred'`` (DRW, Cao et al. 2019, section 3.3)
+            likewise, but only from the epoch on that ``DeferredReweightHook`` names.
+        beta: Of :func:`effective_number_weights`.
+        loss_weight: Factor of the returned loss.
+        reduction: ``'mean'``, ``'sum'`` or ``'none'``. The mean of a re-weighted loss is
+            the weighted mean, its denominator taken over all processes.
+        class_counts: Training images of each class, (C,); by default handed over by
+            ``ClassCountsHook``.
+    """
+
+    hard_labels_only = True
+
+    def __init__(
+        self,
+        reweight: Literal['deferred', 'always'] | None = None,
+        beta: float = 0.9999,
+        loss_weight: float = 1.0,
+        reduction: Literal['mean', 'sum', 'none'] = 'mean',
+        class_counts: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        if reweight not in (None, 'deferred', 'always'):
+            raise ValueError(
+                f"reweight: expected None, 'deferred' or 'always', got {reweight!r}"
+            )
+        if not 0 <= beta < 1:
+            raise ValueError(f'beta: expected a number in [0, 1), got {beta}')
+        if reduction not in ('mean', 'sum', 'none'):
+            raise ValueError(
+                f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}"
+            )
+        self.reweight = reweight
+        self.beta = beta
+        self.loss_weight = loss_weight
+        self.reduction = reduction
+        self.reweighting = reweight == 'always'
+        self.init_class_counts(class_counts=class_counts)
+
+    @property
+    def deferred(self) -> bool:
+        """Whether the loss waits for ``DeferredReweightHook``."""
+        return self.reweight == 'deferred'
+
+    def set_reweighting(self, active: bool) -> None:
+        """Switch a deferred re-weighting on or off; called by the hook."""
+        if self.deferred:
+            self.reweighting = active
+
+    def class_weights(self) -> Tensor:
+        """Weight of each class, (C,)."""
+        return effective_number_weights(self.known_class_counts(), self.beta)
+
+    def adjust(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Change the logits (N, C) before the cross-entropy."""
+        return logits
+
+    def sample_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Loss of each sample, (N,)."""
+        return F.cross_entropy(self.adjust(logits, label), label, reduction='none')
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+        **kwargs,
+    ) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            cls_score: Logits, (N, C).
+            label: Class indices, (N,).
+            weight: Weight of each sample, (N,).
+            avg_factor: Denominator of the mean of a loss that is not re-weighted; N by
+                default. A re-weighted loss divides by the sum of its weights.
+            reduction_override: Replaces ``reduction``.
+
+        Returns:
+            A scalar, or (N,) with reduction ``'none'``.
+
+        Raises:
+            ValueError: If the labels are soft.
+        """
+        check_hard_labels(label, type(self).__name__)
+        reduction = reduction_override or self.reduction
+        with torch.autocast(cls_score.device.type, enabled=False):
+            loss = self.sample_loss(cls_score.float(), label)
+            weights = torch.ones_like(loss) if weight is None else weight.float()
+            if self.reweighting:
+                weights = weights * self.class_weights()[label]
+            if reduction == 'none':
+                loss = weights * loss
+            elif reduction == 'sum':
+                loss = (weights * loss).sum()
+            elif self.reweighting:
+                loss = weighted_mean(loss, weights)
+            else:
+                loss = (weights * loss).sum() / (avg_factor or len(loss))
+        return self.loss_weight * loss

@@ -1,0 +1,40 @@
+"""Focal loss on softmax probabilities."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmpretrain.registry import MODELS
+
+from .long_tailed_loss import LongTailedLoss
+
+
+def focal_modulation(cross_entropy: Tensor, gamma: float) -> Tensor:
+    """``(1 - p) ** gamma * CE`` with p = exp(-CE), the probability of the target; (N,)."""
+    # -expm1(-CE) is 1 - p without cancellation for confident samples; the lower bound
+    # keeps the gradient of x ** gamma finite at x = 0 for gamma < 1.
+    miss = -(-cross_entropy).expm1()
+    return miss.clamp_min(1e-12) ** gamma * cross_entropy
+
+
+@MODELS.register_module()
+class SoftmaxFocalLoss(LongTailedLoss):
+    """Focal loss, Lin et al., ICCV 2017, eq. 4, with softmax instead of sigmoid.
+
+    The form used for single-label long-tailed recognition (RIDE, figure 3). MMPretrain's
+    ``FocalLoss`` is the sigmoid form for several labels.
+
+    Args:
+        gamma: Focusing parameter, >= 0; 0 is cross-entropy.
+        **kwargs: Of :class:`LongTailedLoss`.
+    """
+
+    def __init__(self, gamma: float = 1.0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if not gamma >= 0:
+            raise ValueError(f'gamma: expected a number >= 0, got {gamma}')
+        self.gamma = gamma
+
+    def sample_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Focal loss of each sample, (N,)."""
+        cross_entropy = F.cross_entropy(logits, label, reduction='none')
+        return focal_modulation(cross_entropy, self.gamma)

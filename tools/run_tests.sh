@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Run the tests, in the active virtual environment or in one made for them.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: bash tools/run_tests.sh [--stack openmmlab|onedl] [--slow] [PYTEST ARGUMENT...]
+
+  --stack  the packages to test with: those of OpenMMLab (default) or their
+           maintained fork; each has an environment of its own, .venv or .venv-onedl
+  --slow   run the slow tests too
+
+Uses the active virtual environment unless it holds the other stack. A Python for new
+environments can be named by RIDE_MM_PYTHON.
+TEXT
+}
+
+stack=''
+selection=(-m 'not slow')
+while (($#)); do
+    case $1 in
+        --stack=*) stack=${1#*=} ;;
+        --stack)
+            stack=${2:-nothing}
+            shift $(($# > 1))
+            ;;
+        --slow) selection=() ;;
+        -h | --help)
+            usage
+            exit
+            ;;
+        *) break ;;
+    esac
+    shift
+done
+if [[ -n $stack && $stack != openmmlab && $stack != onedl ]]; then
+    echo "error: --stack expects openmmlab or onedl, got '$stack'" >&2
+    exit 2
+fi
+
+source "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"
+prepare_environment "$stack" tests
+
+cd "$REPOSITORY"
+say "Running the tests on $STACK with $("$PYTHON" --version)"
+exec "$PYTHON" -m pytest ${selection[@]+"${selection[@]}"} "$@"
