@@ -3,8 +3,13 @@
 Importing this package registers its models, datasets, hooks and metrics in MMPretrain.
 """
 
+import warnings
+
 from .utils import check_installation
 from .version import __version__
+
+# mmcv-lite warns that it has no compiled operators; none is needed.
+warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
 
 # Before anything imports MMPretrain, whose own errors would not name the cause.
 check_installation()

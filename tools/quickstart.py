@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmpretrain.registry import MODELS
+from mmengine.registry import MODELS, init_default_scope
 
 # From a checkout this works without installation, too.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -1,6 +1,6 @@
 """Cross-entropy, a single ResNet-20 on digits-LT: the quickstart's plain network.
 
-    python tools/train.py configs/baselines/ce_r20_digitslt.py
+python tools/train.py configs/baselines/ce_r20_digitslt.py
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """Cross-entropy, a single ResNet-32 on CIFAR-100-LT (imbalance factor 100).
 
-The plain network with the recipe of the LDAM-DRW baseline. Published top-1 % (as quoted by
-RIDE's authors): 39.1 all, 66.1 / 37.3 / 10.6 many / medium / few.
+The plain network with the recipe of the LDAM-DRW baseline. Published top-1 % (as quoted
+by RIDE's authors): 39.1 all, 66.1 / 37.3 / 10.6 many / medium / few.
 
     python tools/train.py configs/baselines/ce_r32_cifar100lt.py
 """

@@ -1,6 +1,6 @@
 """`ce_r32_cifar100lt.py` in 30 epochs, for machines without a GPU.
 
-    python tools/train.py configs/baselines/ce_r32_cifar100lt_30e.py
+python tools/train.py configs/baselines/ce_r32_cifar100lt_30e.py
 """
 
 _base_ = './ce_r32_cifar100lt.py'

@@ -1,7 +1,7 @@
 """LDAM-DRW, a single ResNet-32 on CIFAR-100-LT (imbalance factor 100).
 
-Cao et al., NeurIPS 2019, with a warm-up of 5 epochs. Published top-1 % (as quoted by RIDE's
-authors): 42.0 all, 61.5 / 41.7 / 20.2 many / medium / few.
+Cao et al., NeurIPS 2019, with a warm-up of 5 epochs. Published top-1 % (as quoted by
+RIDE's authors): 42.0 all, 61.5 / 41.7 / 20.2 many / medium / few.
 
     python tools/train.py configs/baselines/ldam-drw_r32_cifar100lt.py
 """

@@ -1,6 +1,6 @@
 """`ldam-drw_r32_cifar100lt.py` in 30 epochs, for machines without a GPU.
 
-    python tools/train.py configs/baselines/ldam-drw_r32_cifar100lt_30e.py
+python tools/train.py configs/baselines/ldam-drw_r32_cifar100lt_30e.py
 """
 
 _base_ = './ldam-drw_r32_cifar100lt.py'

@@ -1,6 +1,6 @@
 """RIDE with 3 experts and ResNet-20 on digits-LT, stage one: the quickstart's model.
 
-    python tools/train.py configs/ride/ride_r20_digitslt.py
+python tools/train.py configs/ride/ride_r20_digitslt.py
 """
 
 _base_ = [

@@ -1,6 +1,7 @@
 """RIDE with 3 experts on CIFAR-100-LT in 30 epochs, for machines without a GPU.
 
-As `ride_r32_cifar100lt.py`, but x0.01 at epochs 24 and 27, warm-up 2, re-weighting after 24.
+As `ride_r32_cifar100lt.py`, but x0.01 at epochs 24 and 27, warm-up 2, re-weighting
+after 24.
 
     python tools/train.py configs/ride/ride_r32_cifar100lt_30e.py
 """

@@ -53,6 +53,11 @@ def plot_accuracy_by_class(
     for axes in (upper, lower):
         _mark_groups(axes, first.shots[order], many, few, named=axes is upper)
     upper.set_title(title, pad=22)
+    figure.legend(
+        *upper.get_legend_handles_labels(),
+        loc='outside lower center',
+        ncols=len(results),
+    )
     lower.set_xlabel('class, from head (many training images) to tail (few)')
     if len(order) <= BAR_LIMIT:
         lower.set_xticks(range(len(order)), [first.names[c] for c in order])
@@ -76,7 +81,6 @@ def _draw_accuracy(axes: Axes, accuracies: Mapping[str, np.ndarray]) -> None:
     axes.set_ylabel('test accuracy (%)')
     axes.grid(axis='y', alpha=0.4)
     axes.set_axisbelow(True)
-    axes.legend(loc='lower left', framealpha=0.95)
 
 
 def _draw_shots(axes: Axes, shots: np.ndarray) -> None:
@@ -87,7 +91,7 @@ def _draw_shots(axes: Axes, shots: np.ndarray) -> None:
         axes.bar_label(bars, fontsize=8)
     axes.set_ylabel('training images')
     axes.set_ylim(0, 1.25 * max(shots.max(), 1))
-    axes.set_xlim(-0.6, len(shots) - 0.4)
+    axes.set_xlim(-0.5, len(shots) - 0.5)
 
 
 def _mark_groups(

@@ -208,7 +208,10 @@ def _images(values: Any, path: str) -> np.ndarray:
 
 def _integers(values: Any, key: str, length: int, path: str) -> np.ndarray:
     """``values`` as int64 (length,)."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as err:
+        raise ValueError(f'{path}: expected integer {key}, got a ragged list') from err
     if array.shape != (length,):
         raise ValueError(
             f'{path}: expected {length} {key}, one per image, got shape {array.shape}'

@@ -71,11 +71,19 @@ def _explain(path: Path, err: Exception) -> Exception:
     refused = re.search(r'GLOBAL (\S+)|find class (\S+)', message)
     if isinstance(err, pickle.UnpicklingError) and refused is not None:
         name = refused.group(1) or refused.group(2)
+        hint = (
+            'Ask for (or save, where it was made) a file with the weights alone: '
+            "torch.save({'state_dict': model.state_dict()}, path)"
+        )
+        if name.endswith('HistoryBuffer'):
+            hint = (
+                "It was written by MMEngine's CheckpointHook: train with "
+                'SafeCheckpointHook instead, or save the file anew, where it was made, '
+                "without its 'message_hub'"
+            )
         return UnsafeCheckpointError(
             f'{path}: expected tensors, numbers, strings and lists only, got the '
-            f'Python object {name}. Nothing of the file was executed. Ask for (or '
-            'save, where it was made) a file with the weights alone: '
-            "torch.save({'state_dict': model.state_dict()}, path)"
+            f'Python object {name}. Nothing of the file was executed. {hint}'
         )
     if isinstance(err, (torch.OutOfMemoryError, MemoryError, PermissionError)) or (
         'deserialize object on' in message
@@ -254,14 +262,14 @@ def to_plain(state: dict) -> dict:
         state: What ``MessageHub.state_dict()`` returns.
 
     Returns:
-        The same with each history of a logged scalar as two float64 tensors, (T,).
+        The same with each history of a logged scalar as two tensors, (T,).
     """
     histories = {}
     for name, buffer in state['log_scalars'].items():
         values, counts = buffer.data
         histories[name] = {
-            'values': torch.from_numpy(np.array(values, dtype=np.float64)),
-            'counts': torch.from_numpy(np.array(counts, dtype=np.float64)),
+            'values': torch.from_numpy(np.array(values)),
+            'counts': torch.from_numpy(np.array(counts)),
             'max_length': int(buffer.max_length),
         }
     return {

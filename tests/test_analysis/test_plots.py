@@ -79,7 +79,7 @@ def test_each_model_has_its_colour_in_the_legend(drawn, num_classes):
         {name: ClassAccuracy(names, shots, accuracy) for name in ('CE', 'RIDE')}
     )
     upper = figure.axes[0]
-    legend = upper.get_legend()
+    (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ['CE', 'RIDE']
     bars, lines = len(upper.containers), len(upper.lines)
     assert (bars, lines) == ((2, 0) if num_classes == 10 else (0, 2))

@@ -43,7 +43,7 @@ def test_predict_fills_the_given_samples():
     head = build_head()
     given = samples()
     filled = head.predict(features(), given)
-    assert all(a is b for a, b in zip(filled, given))
+    assert all(a is b for a, b in zip(filled, given, strict=True))
     logits = head.expert_logits(features())
     for n, sample in enumerate(filled):
         expected = logits.mean(0)[n].softmax(-1)
@@ -63,7 +63,7 @@ def test_one_linear_expert_behaves_as_mmpretrain_s_plain_head():
     got, expected = head.loss(feats, samples()), plain.loss(feats, samples())
     assert got['loss_cls'].item() == pytest.approx(expected['loss'].item(), rel=1e-6)
     assert got['accuracy_top-1'] == expected['accuracy_top-1']
-    for a, b in zip(head.predict(feats), plain.predict(feats)):
+    for a, b in zip(head.predict(feats), plain.predict(feats), strict=True):
         assert torch.allclose(a.pred_score, b.pred_score)
         assert a.pred_label == b.pred_label
 
@@ -139,9 +139,7 @@ def test_cosine_classifier_is_its_equation():
 
 def test_logits_and_losses_are_fp32_under_autocast():
     for classifier in ('cosine', 'linear'):
-        head = build_head(
-            classifier=classifier, diversity=dict(type='DiversityLoss')
-        )
+        head = build_head(classifier=classifier, diversity=dict(type='DiversityLoss'))
         with torch.autocast('cpu', dtype=torch.bfloat16):
             assert head.expert_logits(features()).dtype == torch.float32
             losses = head.loss(features(), samples())
@@ -205,7 +203,9 @@ def test_every_parameter_gets_a_gradient_in_a_training_step():
     model.init_weights()
     losses = model(torch.randn(3, 3, 16, 16), samples((0, 1, 2)), mode='loss')
     total, log = model.parse_losses(losses)
-    assert total.item() == pytest.approx(log['loss_cls'].item() + log['loss_div'].item())
+    assert total.item() == pytest.approx(
+        log['loss_cls'].item() + log['loss_div'].item()
+    )
     total.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name

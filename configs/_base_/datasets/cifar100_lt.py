@@ -1,8 +1,8 @@
 """CIFAR-100-LT, imbalance factor 100: 10,847 training and 10,000 test images.
 
 The subset of Cao et al. (NeurIPS 2019, https://github.com/kaidic/LDAM-DRW); the
-augmentation and CIFAR-10's channel statistics of the authors of RIDE. Expects the files of
-https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz in `data/cifar100`.
+augmentation and CIFAR-10's channel statistics of the authors of RIDE. Expects the files
+of https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz in `data/cifar100`.
 """
 
 dataset_type = 'LTCIFAR100'

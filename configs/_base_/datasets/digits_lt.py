@@ -1,7 +1,8 @@
 """digits-LT: scikit-learn's 1,797 handwritten digits, made long-tailed.
 
-30 test images of each class; of the rest 144 down to 7 training images (imbalance factor
-20), so that many-, medium- and few-shot classes all exist. Nothing is downloaded.
+30 test images of each class; of the rest 144 down to 7 training images (imbalance
+factor 20), so that many-, medium- and few-shot classes all exist. Nothing is
+downloaded.
 """
 
 dataset_type = 'Digits'

@@ -1,4 +1,4 @@
-"""RIDE's ResNet-32: three experts of three quarters width, LDAM and diversity losses."""
+"""RIDE's ResNet-32: 3 experts of 3/4 width, LDAM and diversity losses."""
 
 model = dict(
     type='RIDEClassifier',

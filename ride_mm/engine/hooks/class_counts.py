@@ -6,9 +6,8 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
-
 from mmpretrain.registry import HOOKS
+from torch import nn
 
 from ...models.layers import modules_wanting_class_counts
 
@@ -27,8 +26,8 @@ def count_classes(dataset) -> np.ndarray:
     wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if len(wrong):
         raise ValueError(
-            f'labels: expected 0 to {len(classes) - 1}, got {labels[wrong[0]]} at image '
-            f'{wrong[0]} ({len(wrong)} such labels)'
+            f'labels: expected 0 to {len(classes) - 1}, got {labels[wrong[0]]} at '
+            f'image {wrong[0]} ({len(wrong)} such labels)'
         )
     counts = np.bincount(labels, minlength=len(classes))
     empty = np.flatnonzero(counts == 0)

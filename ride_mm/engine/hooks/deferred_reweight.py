@@ -2,7 +2,6 @@
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-
 from mmpretrain.registry import HOOKS
 
 
@@ -30,8 +29,8 @@ class DeferredReweightHook(Hook):
         """Refuse a schedule that would never take effect.
 
         Raises:
-            ValueError: If ``reweight_epoch`` leaves no epoch, or a loss waits for a hook
-                that never starts.
+            ValueError: If ``reweight_epoch`` leaves no epoch, or a loss waits for a
+                hook that never starts.
         """
         waiting = [
             type(module).__name__

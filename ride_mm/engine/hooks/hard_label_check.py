@@ -3,7 +3,6 @@
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-
 from mmpretrain.registry import HOOKS
 
 
@@ -35,7 +34,7 @@ class HardLabelCheckHook(Hook):
         }
         if makers and losses:
             raise ValueError(
-                f'{", ".join(sorted(losses))}: expected hard labels, got soft ones from '
-                f"the data preprocessor's {' and '.join(makers)}; leave that out or use "
-                'a loss that accepts soft labels, such as CrossEntropyLoss'
+                f'{", ".join(sorted(losses))}: expected hard labels, got soft ones '
+                f"from the data preprocessor's {' and '.join(makers)}; leave that out "
+                'or use a loss that accepts soft labels, such as CrossEntropyLoss'
             )

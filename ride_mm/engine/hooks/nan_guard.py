@@ -18,6 +18,10 @@ HINT = (
 )
 
 
+class NonFiniteError(RuntimeError):
+    """A loss or a parameter that is NaN or infinite."""
+
+
 def loss_terms(outputs: dict | None) -> dict[str, float]:
     """The entries of a training step's outputs whose names contain ``loss``."""
     return {
@@ -47,7 +51,7 @@ class NaNGuardHook(Hook):
         """Look at the loss terms of this iteration.
 
         Raises:
-            RuntimeError: If one is not finite.
+            NonFiniteError: If one is not finite.
         """
         terms = loss_terms(outputs)
         failed = torch.tensor(int(not all(map(math.isfinite, terms.values()))))
@@ -56,7 +60,7 @@ class NaNGuardHook(Hook):
             all_reduce(failed, op='max')
         if failed:
             values = ', '.join(f'{name}={value:g}' for name, value in terms.items())
-            raise RuntimeError(
+            raise NonFiniteError(
                 f'epoch {runner.epoch + 1}, iteration {batch_idx + 1} of '
                 f'{len(runner.train_dataloader)}: expected finite losses in all '
                 f'processes, got {values}. {self._last(runner)}. {HINT}'
@@ -66,7 +70,7 @@ class NaNGuardHook(Hook):
         """Refuse to save parameters that the last step has spoilt.
 
         Raises:
-            RuntimeError: If a parameter is not finite.
+            NonFiniteError: If a parameter is not finite.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         spoilt = [
@@ -75,7 +79,7 @@ class NaNGuardHook(Hook):
             if not parameter.isfinite().all()
         ]
         if spoilt:
-            raise RuntimeError(
+            raise NonFiniteError(
                 f'epoch {runner.epoch + 1}: expected finite parameters to save, got '
                 f'NaN or inf in {len(spoilt)} of them, first {spoilt[0]}. '
                 f'{self._last(runner)}. {HINT}'

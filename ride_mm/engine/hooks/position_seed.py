@@ -37,47 +37,44 @@ class PositionSeedHook(Hook):
       epoch, iteration, process).
 
     A dataset without ``set_epoch``, nor one inside of it, is warned about once: with
-    workers, a resumed run then differs in augmentation.
+    workers, a resumed run then differs in augmentation. So it does in a loop by
+    iteration, which tells no epoch; there augmentation is drawn as MMEngine has it.
     """
 
     priority = 'VERY_HIGH'
 
     def before_train(self, runner: Runner) -> None:
-        """Give the seed to the sampler.
-
-        Raises:
-            ValueError: If the loop is not by epoch.
-        """
-        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
-            raise ValueError(
-                'PositionSeedHook: expected training by epoch (EpochBasedTrainLoop), '
-                f'got {type(runner.train_loop).__name__}, which tells no epoch to '
-                'samplers and datasets. To train so nevertheless, resumed runs not '
-                'being equal to straight ones, set default_hooks.position_seed=None'
-            )
+        """Give the seed to the sampler, and look for datasets to be told the epoch."""
         self._seed = base_seed(runner)
         configured = runner.cfg.get('train_dataloader', {}).get('sampler') or {}
         sampler = _sampler(runner.train_dataloader)
         # A resumed run learns its seed after the sampler was built.
         if hasattr(sampler, 'seed') and configured.get('seed') is None:
             sampler.seed = self._seed
+        self._positioned = []
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            runner.logger.warning(
+                f'{type(runner.train_loop).__name__} tells no epoch to samplers and '
+                'datasets: a resumed run will differ from a straight one in the order '
+                'and augmentation of its images. Train by epoch to have them equal.'
+            )
+            return
+        dataset = runner.train_dataloader.dataset
         self._positioned = [
-            dataset
-            for dataset in wrapped_datasets(runner.train_dataloader.dataset)
-            if hasattr(dataset, 'set_epoch')
+            one for one in wrapped_datasets(dataset) if hasattr(one, 'set_epoch')
         ]
         if not self._positioned and runner.train_dataloader.num_workers > 0:
             runner.logger.warning(
-                f'{type(runner.train_dataloader.dataset).__name__} has no '
-                'set_epoch(epoch, seed): a resumed run will differ from a straight one '
-                'in its augmentation. Wrap it into LongTailed to have them equal.'
+                f'{type(dataset).__name__} has no set_epoch(epoch, seed): a resumed '
+                'run will differ from a straight one in its augmentation. Wrap it into '
+                'LongTailed to have them equal.'
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Tell the datasets where the run is."""
         for dataset in self._positioned:
             dataset.set_epoch(runner.epoch, self._seed)
-        _seed_all(self._seed, runner.epoch, 0, get_rank(), EPOCH_START)
+        _seed_all(self._seed, runner.epoch, runner.iter, get_rank(), EPOCH_START)
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from ...utils import find_config
 from ..checkpoint_io import CheckpointError
+from ..hooks.nan_guard import NonFiniteError
 from ..hooks.schedule_guard import ScheduleChangedError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -20,6 +21,10 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 class UsageError(Exception):
     """Options that cannot be followed, in words for the user."""
+
+
+# Errors whose message says it all; others keep their traceback.
+USER_ERRORS = (UsageError, CheckpointError, NonFiniteError, ScheduleChangedError)
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -60,12 +65,22 @@ def load_config(args: argparse.Namespace) -> Config:
         raise UsageError(str(err)) from None
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(args.cfg_options)
+    drop_hooks(cfg)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = f'./work_dirs/{Path(path).stem}'
     return cfg
+
+
+def drop_hooks(cfg: Config) -> None:
+    """Let ``default_hooks.NAME=None`` drop any hook; MMEngine drops only its own."""
+    own = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler')
+    hooks = cfg.get('default_hooks', {})
+    for name in [name for name, hook in hooks.items() if hook is None]:
+        if name not in (*own, 'checkpoint'):
+            del hooks[name]
 
 
 def set_dataloader_defaults(
@@ -110,7 +125,7 @@ def run_main(main: Callable[[argparse.Namespace], object], parser, argv) -> None
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     try:
         main(args)
-    except (UsageError, CheckpointError, ScheduleChangedError) as err:
+    except USER_ERRORS as err:
         sys.exit(f'error: {err}')
 
 

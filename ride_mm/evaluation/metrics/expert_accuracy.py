@@ -5,7 +5,6 @@ from itertools import combinations
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
-
 from mmpretrain.registry import METRICS
 
 
@@ -27,7 +26,8 @@ def expert_accuracy(labels: np.ndarray, decisions: np.ndarray) -> dict[str, floa
         for e in range(num_experts)
     }
     disagreements = {
-        f'disagreement_{a + 1}-{b + 1}': 100 * np.mean(decisions[:, a] != decisions[:, b])
+        f'disagreement_{a + 1}-{b + 1}': 100
+        * np.mean(decisions[:, a] != decisions[:, b])
         for a, b in combinations(range(num_experts), 2)
     }
     if disagreements:
@@ -40,7 +40,8 @@ def expert_accuracy(labels: np.ndarray, decisions: np.ndarray) -> dict[str, floa
 class ExpertAccuracy(BaseMetric):
     """Top-1 accuracy of each expert on its own, and pairwise disagreement, in percent.
 
-    Needs ``expert_pred_label`` (E,) in each data sample, which ``MultiExpertHead`` sets.
+    Needs ``expert_pred_label`` (E,) in each data sample, which ``MultiExpertHead``
+    sets.
 
     Args:
         collect_device: Of MMEngine's ``BaseMetric``.
@@ -61,13 +62,13 @@ class ExpertAccuracy(BaseMetric):
         for sample in data_samples:
             if 'expert_pred_label' not in sample:
                 raise ValueError(
-                    'ExpertAccuracy: expected expert_pred_label in the data samples, as '
-                    f'MultiExpertHead sets it, got {sorted(sample)}'
+                    'ExpertAccuracy: expected expert_pred_label in the data samples, '
+                    f'as MultiExpertHead sets it, got {sorted(sample)}'
                 )
             decisions = sample['expert_pred_label'].tolist()
             self.results.append((sample['gt_label'].item(), decisions))
 
     def compute_metrics(self, results: list[tuple[int, list[int]]]) -> dict[str, float]:
         """Compute accuracies and disagreements."""
-        labels, decisions = zip(*results)
+        labels, decisions = zip(*results, strict=True)
         return expert_accuracy(np.array(labels), np.array(decisions))

@@ -8,7 +8,6 @@ import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
-
 from mmpretrain.registry import METRICS
 
 from ...utils.shots import SHOT_GROUPS, shot_groups
@@ -57,9 +56,7 @@ def shot_accuracy(
     """
     tested = images > 0
     by_class = 100 * correct[tested] / images[tested]
-    result = dict(
-        all=100 * correct.sum() / images.sum(), class_mean=by_class.mean()
-    )
+    result = dict(all=100 * correct.sum() / images.sum(), class_mean=by_class.mean())
     groups = shot_groups(np.asarray(class_counts)[tested], many, few)
     result.update({g: by_class[c].mean() for g, c in groups.items() if len(c)})
     return {name: float(value) for name, value in result.items()}

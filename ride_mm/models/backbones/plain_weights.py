@@ -13,9 +13,10 @@ def expand_plain_weights(
 ) -> None:
     """Rename a plain network's stages to those of every expert, in place.
 
-    ``layer4.0.conv1.weight`` becomes ``experts.e.layer4.0.conv1.weight`` for every e whose
-    shape fits; a stage that has an unfitting tensor is left out as a whole, so that no
-    expert starts half pretrained. A state dict that already has experts is left alone.
+    ``layer4.0.conv1.weight`` becomes ``experts.e.layer4.0.conv1.weight`` for every e
+    whose shape fits; a stage that has an unfitting tensor is left out as a whole, so
+    that no expert starts half pretrained. A state dict that already has experts is left
+    alone.
 
     Args:
         state_dict: What is being loaded.
@@ -54,8 +55,8 @@ def expand_plain_weights(
     trunk = [k for k in own if not k.startswith('experts.')]
     found = sum(prefix + k in state_dict for k in trunk)
     print_log(
-        f'Weights of a plain network: trunk takes {found} of {len(trunk)} tensors; each '
-        f'of {num_experts} experts takes {", ".join(taken) or "no stage"}; '
+        f'Weights of a plain network: trunk takes {found} of {len(trunk)} tensors; '
+        f'each of {num_experts} experts takes {", ".join(taken) or "no stage"}; '
         f'left as initialised: {"; ".join(fresh) or "no stage"}',
         logger='current',
     )

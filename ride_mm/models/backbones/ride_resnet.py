@@ -4,9 +4,8 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import ModuleList, Sequential
 from mmpretrain.models.backbones.resnet import BasicBlock, Bottleneck, ResLayer
 from mmpretrain.models.backbones.resnext import Bottleneck as ResNeXtBottleneck
-from torch import Tensor, nn
-
 from mmpretrain.registry import MODELS
+from torch import Tensor, nn
 
 from .expert_backbone import ExpertBackbone
 
@@ -20,9 +19,9 @@ class RIDEResNet(ExpertBackbone):
     """ResNet-10/18/34/50/101/152 or ResNeXt whose stages 3 and 4 exist once per expert.
 
     Wang et al., RIDE, ICLR 2021, appendix A
-    (https://github.com/frank-xwang/RIDE-LongTailRecognition), made of MMPretrain's blocks.
-    Stem, stages 1 and 2 are shared. One expert of full width is the plain network, and
-    the weights of MMPretrain's ``ResNet`` and ``ResNeXt`` load.
+    (https://github.com/frank-xwang/RIDE-LongTailRecognition), made of MMPretrain's
+    blocks. Stem, stages 1 and 2 are shared. One expert of full width is the plain
+    network, and the weights of MMPretrain's ``ResNet`` and ``ResNeXt`` load.
 
     Args:
         depth: 10, 18, 34, 50, 101 or 152.
@@ -32,8 +31,8 @@ class RIDEResNet(ExpertBackbone):
         groups: Groups of the 3x3 convolutions; more than 1 makes it a ResNeXt.
         width_per_group: Channels per group in the first stage of a ResNeXt.
         in_channels: Channels of the images.
-        frozen_stages: Stages that do not learn: -1 none, 0 the stem, 1 and 2 also those of
-            the trunk, 3 and 4 also those of all experts.
+        frozen_stages: Stages that do not learn: -1 none, 0 the stem, 1 and 2 also those
+            of the trunk, 3 and 4 also those of all experts.
         norm_cfg: MMCV's normalization layer.
         norm_eval: Keep BatchNorm's statistics fixed during training.
         with_cp: Save memory by gradient checkpointing.

@@ -3,9 +3,8 @@
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule, ModuleList, Sequential
-from torch import Tensor, nn
-
 from mmpretrain.registry import MODELS
+from torch import Tensor, nn
 
 from .expert_backbone import ExpertBackbone
 
@@ -80,8 +79,8 @@ class RIDEResNetCIFAR(ExpertBackbone):
             and 3 also those of all experts.
         norm_cfg: MMCV's normalization layer.
         norm_eval: Keep BatchNorm's statistics fixed during training.
-        init_cfg: MMEngine's initialization; by default the authors' (Kaiming normal, fan
-            in).
+        init_cfg: MMEngine's initialization; by default the authors' (Kaiming normal,
+            fan in).
     """
 
     depths = (20, 32, 44, 56, 110)

@@ -1,9 +1,8 @@
 """Classifier made of diverse experts."""
 
 from mmpretrain.models.classifiers import ImageClassifier
-from torch import nn
-
 from mmpretrain.registry import MODELS
+from torch import nn
 
 
 @MODELS.register_module()
@@ -11,8 +10,8 @@ class RIDEClassifier(ImageClassifier):
     """MMPretrain's classifier for a backbone and a head with experts.
 
     It is the one place that owns the number of experts: ``--cfg-options
-    model.num_experts=4`` reaches backbone and head. The head's ``in_channels`` follow from
-    the backbone. ``mode='tensor'`` returns the final logits (N, C).
+    model.num_experts=4`` reaches backbone and head. The head's ``in_channels`` follow
+    from the backbone. ``mode='tensor'`` returns the final logits (N, C).
 
     Args:
         backbone: Config of an :class:`ExpertBackbone`.

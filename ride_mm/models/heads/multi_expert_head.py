@@ -7,10 +7,9 @@ import torch
 from mmengine.model import ModuleList
 from mmpretrain.evaluation.metrics import Accuracy
 from mmpretrain.models.heads import ClsHead
+from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
-
-from mmpretrain.registry import MODELS
 
 from ..layers import ClassCountsMixin, CosineLinear, modules_wanting_class_counts
 
@@ -160,9 +159,8 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
                     'cal_acc: expected hard labels, got soft ones (Mixup, CutMix)'
                 )
             accuracy = Accuracy.calculate(expert_logits.mean(0), target, self.topk)
-            losses.update(
-                {f'accuracy_top-{k}': a for k, a in zip(self.topk, accuracy)}
-            )
+            named = zip(self.topk, accuracy, strict=True)
+            losses.update({f'accuracy_top-{k}': value for k, value in named})
         return losses
 
     def classification_loss(
@@ -173,6 +171,7 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
         Args:
             expert_logits: (E, N, C).
             target: Class indices (N,), or soft labels (N, C).
+            **kwargs: Handed to the loss.
 
         Returns:
             A scalar.
@@ -199,8 +198,8 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
             data_samples: N samples to fill; new ones by default.
 
         Returns:
-            The samples with ``pred_score`` (C,), a probability, ``pred_label`` (1,), and
-            ``expert_pred_label`` (E,), the decision of each expert on its own.
+            The samples with ``pred_score`` (C,), a probability, ``pred_label`` (1,),
+            and ``expert_pred_label`` (E,), the decision of each expert on its own.
         """
         return self._get_predictions(self.expert_logits(feats), data_samples)
 
@@ -209,6 +208,6 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
     ) -> list[DataSample]:
         samples = super()._get_predictions(expert_logits.mean(0), data_samples)
         labels = expert_logits.argmax(-1).T  # (N, E)
-        for sample, expert_labels in zip(samples, labels):
+        for sample, expert_labels in zip(samples, labels, strict=True):
             sample.set_field(expert_labels, 'expert_pred_label')
         return samples

@@ -21,7 +21,9 @@ class ClassCountsMixin:
         self, num_classes: int = 0, class_counts: Sequence[int] | None = None
     ) -> None:
         """Register the buffer; all zeros mean that the counts are not known yet."""
-        self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.int64))
+        self.register_buffer(
+            'class_counts', torch.zeros(num_classes, dtype=torch.int64)
+        )
         self._counts_known = False
         if class_counts is not None:
             self.set_class_counts(class_counts)
@@ -61,9 +63,9 @@ class ClassCountsMixin:
             self._counts_known = bool(self.class_counts.sum() > 0)
         if not self._counts_known:
             raise RuntimeError(
-                f'{type(self).__name__} needs the class counts: expected ClassCountsHook '
-                'in the hooks, a checkpoint that holds them, or class_counts=[...] in '
-                'the config; got none of these'
+                f'{type(self).__name__} needs the class counts: expected '
+                'ClassCountsHook in the hooks, a checkpoint that holds them, or '
+                'class_counts=[...] in the config; got none of these'
             )
         return self.class_counts
 

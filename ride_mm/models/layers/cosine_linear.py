@@ -3,9 +3,8 @@
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from torch import Tensor, nn
-
 from mmpretrain.registry import MODELS
+from torch import Tensor, nn
 
 
 @MODELS.register_module()

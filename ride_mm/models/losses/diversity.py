@@ -5,9 +5,8 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from mmpretrain.registry import MODELS
+from torch import Tensor, nn
 
 from ..layers import ClassCountsMixin
 
@@ -63,8 +62,8 @@ def official_diversity(expert_logits: Tensor, temperature: Tensor | float) -> Te
 def paper_diversity(expert_logits: Tensor, temperature: Tensor | float) -> Tensor:
     """Mean divergence of each expert from the others, summed over experts.
 
-    ``sum_e 1/(E-1) sum_{j != e} KL(phi_e || phi_j)`` with phi = softmax(l / T), mean over
-    the batch, nothing detached: RIDE, eq. 2 without its factor.
+    ``sum_e 1/(E-1) sum_{j != e} KL(phi_e || phi_j)`` with phi = softmax(l / T), mean
+    over the batch, nothing detached: RIDE, eq. 2 without its factor.
 
     Args:
         expert_logits: (E, N, C), E >= 2.

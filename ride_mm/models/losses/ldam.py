@@ -1,8 +1,7 @@
 """Label-distribution-aware margin loss."""
 
-from torch import Tensor
-
 from mmpretrain.registry import MODELS
+from torch import Tensor
 
 from .long_tailed_loss import LongTailedLoss
 
@@ -45,7 +44,8 @@ class LDAMLoss(LongTailedLoss):
 
     Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss,
     NeurIPS 2019, eq. 12 and 13 (https://github.com/kaidic/LDAM-DRW). The logits come
-    scaled from the model (cosine classifier), so the margin subtracted is ``scale * m``.
+    scaled from the model (cosine classifier), so the margin subtracted is ``scale *
+    m``.
 
     Args:
         max_margin: Margin of the rarest class, on the scale of cosines.

@@ -1,8 +1,7 @@
 """Losses that shift the logits by the logarithm of the class prior."""
 
-from torch import Tensor
-
 from mmpretrain.registry import MODELS
+from torch import Tensor
 
 from .long_tailed_loss import LongTailedLoss
 

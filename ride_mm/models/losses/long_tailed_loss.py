@@ -53,8 +53,8 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
             likewise, but only from the epoch on that ``DeferredReweightHook`` names.
         beta: Of :func:`effective_number_weights`.
         loss_weight: Factor of the returned loss.
-        reduction: ``'mean'``, ``'sum'`` or ``'none'``. The mean of a re-weighted loss is
-            the weighted mean, its denominator taken over all processes.
+        reduction: ``'mean'``, ``'sum'`` or ``'none'``. The mean of a re-weighted loss
+            is the weighted mean, its denominator taken over all processes.
         class_counts: Training images of each class, (C,); by default handed over by
             ``ClassCountsHook``.
     """
@@ -127,6 +127,7 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
             avg_factor: Denominator of the mean of a loss that is not re-weighted; N by
                 default. A re-weighted loss divides by the sum of its weights.
             reduction_override: Replaces ``reduction``.
+            **kwargs: Not used; part of MMPretrain's contract.
 
         Returns:
             A scalar, or (N,) with reduction ``'none'``.

@@ -1,15 +1,14 @@
 """Focal loss on softmax probabilities."""
 
 import torch.nn.functional as F
-from torch import Tensor
-
 from mmpretrain.registry import MODELS
+from torch import Tensor
 
 from .long_tailed_loss import LongTailedLoss
 
 
 def focal_modulation(cross_entropy: Tensor, gamma: float) -> Tensor:
-    """``(1 - p) ** gamma * CE`` with p = exp(-CE), the probability of the target; (N,)."""
+    """``(1 - p) ** gamma * CE`` of cross-entropies (N,), where p = exp(-CE); (N,)."""
     # -expm1(-CE) is 1 - p without cancellation for confident samples; the lower bound
     # keeps the gradient of x ** gamma finite at x = 0 for gamma < 1.
     miss = -(-cross_entropy).expm1()
@@ -20,8 +19,8 @@ def focal_modulation(cross_entropy: Tensor, gamma: float) -> Tensor:
 class SoftmaxFocalLoss(LongTailedLoss):
     """Focal loss, Lin et al., ICCV 2017, eq. 4, with softmax instead of sigmoid.
 
-    The form used for single-label long-tailed recognition (RIDE, figure 3). MMPretrain's
-    ``FocalLoss`` is the sigmoid form for several labels.
+    The form used for single-label long-tailed recognition (RIDE, figure 3).
+    MMPretrain's ``FocalLoss`` is the sigmoid form for several labels.
 
     Args:
         gamma: Focusing parameter, >= 0; 0 is cross-entropy.

@@ -1,6 +1,7 @@
 """Train a model from the command line."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -25,6 +26,11 @@ DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 def train_main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``tools/train.py``."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    for i, option in enumerate(argv):
+        # As a flag, as MMPretrain has it, --amp must not swallow the config after it.
+        if option == '--amp' and argv[i + 1 : i + 2] not in ([p] for p in PRECISIONS):
+            argv[i] = '--amp=auto'
     run_main(train, make_parser(), argv)
 
 
@@ -45,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--amp',
         nargs='?',
         const='auto',
-        metavar='PRECISION',
+        choices=('auto', *PRECISIONS),
         help='mixed precision: fp16 with a dynamic loss scale (default on a GPU) or '
         'bf16 (default on a CPU)',
     )
@@ -99,15 +105,11 @@ def set_precision(optim_wrapper: ConfigDict, precision: str) -> None:
     cuda = torch.cuda.is_available()
     if precision == 'auto':
         precision = 'fp16' if cuda else 'bf16'
-    if precision not in PRECISIONS:
-        raise UsageError(
-            f'--amp: expected one of {PRECISIONS}, got {precision!r} (give '
-            'the config before --amp)'
-        )
     if precision == 'fp16':
         if not cuda:
             raise UsageError('--amp fp16: expected a GPU, got none; use --amp bf16')
         optim_wrapper.type = 'AmpOptimWrapper'
+        optim_wrapper.dtype = 'float16'
         optim_wrapper.setdefault('loss_scale', 'dynamic')
     else:
         optim_wrapper.type = 'AutocastOptimWrapper'

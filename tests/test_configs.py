@@ -1,0 +1,127 @@
+"""Every config builds; schedules equal the reference; each family takes its steps."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+
+from ride_mm.utils import resource_root
+
+ROOT = resource_root() / 'configs'
+CONFIGS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in ROOT.glob('*/*.py')
+    if path.parent.name != '_base_'
+)
+FAMILIES = ['ride/ride_r20_digitslt.py', 'baselines/ldam-drw_r32_cifar100lt_30e.py']
+FACTORS = Path(__file__).parent / 'data/ride/learning_rate_factor.json'
+
+
+def load(name: str) -> Config:
+    config = Config.fromfile(ROOT / name)
+    init_default_scope(config.default_scope)
+    return config
+
+
+def build_model(config: Config) -> torch.nn.Module:
+    preprocessor = config.get('data_preprocessor')
+    return MODELS.build(dict(config.model, data_preprocessor=preprocessor))
+
+
+def learning_rates(config: Config) -> list[float]:
+    """Learning rate of each epoch, from MMEngine's own schedulers."""
+    wrapper = build_optim_wrapper(torch.nn.Linear(1, 1), config.optim_wrapper)
+    schedulers = [
+        PARAM_SCHEDULERS.build(scheduler, default_args=dict(optimizer=wrapper))
+        for scheduler in config.param_scheduler
+    ]
+    rates = []
+    for _ in range(config.train_cfg.max_epochs):
+        rates.append(wrapper.get_lr()['lr'][0])
+        wrapper.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    return rates
+
+
+def test_there_are_configs():
+    assert 'ride/ride_r32_cifar100lt.py' in CONFIGS
+    assert len(CONFIGS) >= 8
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_config_builds_and_its_parts_fit(name):
+    config = load(name)
+    model = build_model(config)
+    assert model.head.num_experts == model.num_experts
+    assert config.custom_imports['imports'] == ['ride_mm']
+    assert f'tools/train.py configs/{name}' in (ROOT / name).read_text()
+    reweight = config.default_hooks.reweight.reweight_epoch
+    waits = any(getattr(m, 'deferred', False) for m in model.modules())
+    assert waits == (reweight is not None)
+    assert reweight is None or reweight < config.train_cfg.max_epochs
+
+
+@pytest.mark.parametrize(
+    ('name', 'golden'),
+    [
+        ('ride/ride_r32_cifar100lt.py', 'cifar100'),
+        ('baselines/ldam-drw_r32_cifar100lt.py', 'cifar100'),
+    ],
+)
+def test_learning_rates_equal_the_reference(name, golden):
+    expected = np.array(json.loads(FACTORS.read_text())[golden])
+    config = load(name)
+    got = np.array(learning_rates(config)) / config.optim_wrapper.optimizer.lr
+    np.testing.assert_allclose(got, expected[: len(got)], rtol=1e-6)
+    assert len(got) == 200
+
+
+def test_learning_rates_of_the_short_schedule():
+    config = load('ride/ride_r32_cifar100lt_30e.py')
+    expected = [0.05] + [0.1] * 23 + [1e-3] * 3 + [1e-5] * 3
+    np.testing.assert_allclose(learning_rates(config), expected, rtol=1e-6)
+
+
+def steps(name: str) -> None:
+    """One training step and one test step on fabricated images."""
+    config = load(name)
+    model = build_model(config)
+    model.init_weights()
+    head = model.head
+    for module in model.modules():
+        if hasattr(module, 'set_class_counts'):
+            module.set_class_counts(list(range(head.num_classes, 0, -1)))
+    size = 224 if type(model.backbone).__name__ == 'RIDEResNet' else 32
+    batch = dict(
+        inputs=[torch.randint(0, 256, (3, size, size)).byte() for _ in range(2)],
+        data_samples=[DataSample().set_gt_label(label) for label in (0, 1)],
+    )
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    before = [p.detach().clone() for p in model.parameters() if p.requires_grad]
+    log = model.train().train_step(batch, wrapper)
+    assert all(torch.isfinite(value).all() for value in log.values())
+    learning = [p for p in model.parameters() if p.requires_grad]
+    changed = [not torch.equal(a, b) for a, b in zip(before, learning, strict=True)]
+    assert all(changed)
+    for sample in model.eval().test_step(batch):
+        assert sample.pred_score.shape == (head.num_classes,)
+        assert sample.pred_score.sum().item() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_one_config_of_each_family_takes_a_step(name):
+    steps(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', [n for n in CONFIGS if n not in FAMILIES])
+def test_all_configs_take_a_step(name):
+    steps(name)

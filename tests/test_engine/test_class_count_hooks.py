@@ -1,0 +1,156 @@
+"""Hooks that hand over class counts and start deferred re-weighting."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from ride_mm.engine.hooks import (
+    ClassCountsHook,
+    DeferredReweightHook,
+    HardLabelCheckHook,
+)
+from ride_mm.evaluation import ShotAccuracy
+
+
+class Labels:
+    def __init__(self, labels, classes=('a', 'b', 'c')):
+        self.labels, self.CLASSES = labels, classes
+
+    def get_gt_labels(self):
+        return np.array(self.labels)
+
+
+class Wrapper(nn.Module):
+    """Like DistributedDataParallel: the model is an attribute."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+
+def build_model(num_classes=3, **loss):
+    return MODELS.build(
+        dict(
+            type='RIDEClassifier',
+            backbone=dict(type='RIDEResNetCIFAR', depth=20),
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(
+                type='MultiExpertHead',
+                num_classes=num_classes,
+                loss=dict(type='LDAMLoss', reweight='deferred', **loss),
+                diversity=dict(type='DiversityLoss', class_factor=0.05),
+            ),
+        )
+    )
+
+
+def build_runner(model, labels=(0, 0, 0, 1, 1, 2), metrics=(), **kwargs):
+    loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=list(metrics)))
+    return SimpleNamespace(
+        model=model,
+        train_dataloader=SimpleNamespace(dataset=Labels(labels)),
+        val_loop=loop,
+        test_loop=loop,
+        logger=MMLogger.get_current_instance(),
+        max_epochs=200,
+        epoch=0,
+        **kwargs,
+    )
+
+
+@pytest.mark.parametrize('wrap', [lambda m: m, Wrapper])
+def test_every_module_that_wants_them_gets_the_counts(wrap):
+    model = build_model()
+    ClassCountsHook().before_train(build_runner(wrap(model)))
+    for module in (model.head, model.head.loss_module, model.head.diversity_loss):
+        assert module.class_counts.tolist() == [3, 2, 1]
+
+
+def test_counts_reach_the_metrics_from_the_checkpoint_alone():
+    trained = build_model()
+    ClassCountsHook().before_train(build_runner(trained))
+    loaded = build_model()
+    loaded.load_state_dict(trained.state_dict())
+    metric = ShotAccuracy()
+    ClassCountsHook().before_test(build_runner(loaded, metrics=[metric]))
+    assert metric.class_counts == [3, 2, 1]
+    assert all(type(count) is int for count in metric.class_counts)
+
+
+def test_a_stock_model_s_metrics_get_the_counts_of_the_training():
+    metric = ShotAccuracy()
+    hook, runner = ClassCountsHook(), build_runner(nn.Linear(2, 3), metrics=[metric])
+    hook.before_train(runner)
+    hook.before_val(runner)
+    assert metric.class_counts == [3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ('labels', 'num_classes', 'message'),
+    [
+        ([0, 0, 2], 3, r'none of 1 classes \(b\)'),
+        ([0, 1, 3], 3, 'labels: expected 0 to 2, got 3 at image 2'),
+        ([0, -1, 2], 3, 'labels: expected 0 to 2, got -1 at image 1'),
+        ([0, 1, 2], 4, r'num_classes=4 entries, got shape \(3,\)'),
+    ],
+)
+def test_training_sets_that_do_not_fit_are_refused(labels, num_classes, message):
+    runner = build_runner(build_model(num_classes), labels)
+    with pytest.raises(ValueError, match=message):
+        ClassCountsHook().before_train(runner)
+
+
+@pytest.mark.parametrize(
+    ('epoch', 'active'), [(0, False), (159, False), (160, True), (199, True)]
+)
+def test_reweighting_follows_from_the_epoch_alone(epoch, active):
+    model = build_model()
+    runner = build_runner(model)
+    runner.epoch = epoch
+    hook = DeferredReweightHook(reweight_epoch=160)
+    hook.before_train(runner)
+    hook.before_train_epoch(runner)
+    assert model.head.loss_module.reweighting == active
+    assert model.head.diversity_loss.class_wise == active
+
+
+@pytest.mark.parametrize(
+    ('reweight_epoch', 'message'),
+    [
+        (200, 'less than max_epochs=200, got 200'),
+        (None, 'LDAMLoss, DiversityLoss waits .* got None'),
+    ],
+)
+def test_a_schedule_without_effect_is_refused(reweight_epoch, message):
+    with pytest.raises(ValueError, match=message):
+        DeferredReweightHook(reweight_epoch).before_train(build_runner(build_model()))
+
+
+def test_a_negative_epoch_is_refused():
+    with pytest.raises(ValueError, match='got -1'):
+        DeferredReweightHook(-1)
+
+
+@pytest.mark.parametrize(
+    'preprocessor',
+    [
+        dict(batch_augments=dict(augments=[dict(type='Mixup', alpha=0.2)])),
+        dict(to_onehot=True, num_classes=3),
+    ],
+)
+def test_soft_labels_are_refused_before_training(preprocessor):
+    model = build_model()
+    HardLabelCheckHook().before_train(build_runner(model))
+    model.data_preprocessor = MODELS.build(
+        dict(type='ClsDataPreprocessor', **preprocessor)
+    )
+    with pytest.raises(ValueError, match='LDAMLoss: expected hard labels'):
+        HardLabelCheckHook().before_train(build_runner(model))
+    model.head.loss_module = nn.CrossEntropyLoss()
+    HardLabelCheckHook().before_train(build_runner(model))
+    assert torch.is_tensor(model.head.class_counts)

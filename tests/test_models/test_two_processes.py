@@ -1,0 +1,84 @@
+"""Two processes give the gradients of one with the joint batch."""
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.model import MMDistributedDataParallel
+from mmpretrain.structures import DataSample
+
+from ride_mm.models import RIDEClassifier
+
+COUNTS = [400, 90, 30, 4]
+# Halves of very different weight: one process sees the head, the other the tail.
+LABELS = [0, 0, 0, 1, 3, 3, 2, 3]
+FORMS = ('official', 'paper')
+
+
+def build_model(form: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    model = RIDEClassifier(
+        num_experts=2,
+        backbone=dict(type='RIDEResNetCIFAR', depth=20),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(
+            type='MultiExpertHead',
+            num_classes=len(COUNTS),
+            loss=dict(type='LDAMLoss', reweight='deferred'),
+            diversity=dict(
+                type='DiversityLoss', factor=-0.45, form=form, class_factor=0.05
+            ),
+        ),
+    )
+    for module in model.modules():
+        if hasattr(module, 'set_class_counts'):
+            module.set_class_counts(COUNTS)
+        if getattr(module, 'deferred', False):
+            module.set_reweighting(True)
+    return model.eval()  # BatchNorm sees one batch or two halves alike
+
+
+def gradients(form: str, part: slice, wrap=lambda model: model) -> tuple:
+    model = wrap(build_model(form))
+    images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    samples = [DataSample().set_gt_label(label) for label in LABELS]
+    losses = model(images[part], samples[part], mode='loss')
+    total = sum(losses.values())
+    total.backward()
+    named = model.named_parameters()
+    return total.detach(), {name.removeprefix('module.'): p.grad for name, p in named}
+
+
+def one_of_two(rank: int, address: str, out: str) -> None:
+    dist.init_process_group('gloo', address, rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    result = {}
+    for form in FORMS:
+        part = slice(0, 4) if rank == 0 else slice(4, 8)
+        loss, result[form] = gradients(form, part, MMDistributedDataParallel)
+        dist.all_reduce(loss)
+        result[form]['loss'] = loss / 2
+    if rank == 0:
+        torch.save(result, out)
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope='module')
+def of_two_processes(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp('two')
+    address, out = f'file://{folder}/store', str(folder / 'result.pth')
+    mp.spawn(one_of_two, (address, out), nprocs=2)
+    return torch.load(out, weights_only=True)
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_two_processes_equal_one(form: str, of_two_processes: dict):
+    got = of_two_processes[form]
+    loss, expected = gradients(form, slice(0, 8))
+    assert got.pop('loss').item() == pytest.approx(loss.item(), rel=1e-5)
+    assert got.keys() == expected.keys()
+    largest = max(g.abs().max() for g in expected.values())
+    for name, gradient in expected.items():
+        assert gradient.abs().sum() > 0, name
+        error = (got[name] - gradient).abs().max()
+        assert error <= 1e-5 * gradient.abs().max() + 1e-7 * largest, name
