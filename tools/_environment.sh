@@ -58,7 +58,7 @@ choose_python() {
         fi
     done
     fail "no suitable Python: expected 3.11 or 3.12 (3.10 or newer) with the modules" \
-        "venv and ensurepip, got $(python3 --version 2>&1 || echo 'no python3')." \
+        "venv and ensurepip, got $(python3 --version 2>/dev/null || echo 'no python3')." \
         "On Debian and Ubuntu: apt install python3-venv. A Python elsewhere can be" \
         "named: RIDE_MM_PYTHON=/path/to/python3.11"
 }
