@@ -32,6 +32,7 @@ from ride_mm.analysis import (  # noqa: E402
     plot_accuracy_by_class,
     read_class_accuracy,
 )
+from ride_mm.engine.launch.schedule import scale_schedule  # noqa: E402
 from ride_mm.utils import SHOT_GROUPS, find_config, resource_root  # noqa: E402
 
 CONFIGS = {'CE': 'ce_r20_digitslt', 'RIDE': 'ride_r20_digitslt'}
@@ -113,35 +114,6 @@ def parse_args() -> argparse.Namespace:
     if args.epochs is not None and args.epochs < 1:
         parser.error(f'--epochs: expected at least 1, got {args.epochs}')
     return args
-
-
-def scale_schedule(cfg: Config, epochs: int | None) -> dict[str, object]:
-    """Find the changes that train for another number of epochs.
-
-    Args:
-        cfg: The config.
-        epochs: Epochs wanted; None for those of the config.
-
-    Returns:
-        Changes to the config, by dotted key.
-    """
-    if epochs is None or epochs == cfg.train_cfg.max_epochs:
-        return {}
-    scale = epochs / cfg.train_cfg.max_epochs
-    options = {'train_cfg.max_epochs': epochs, 'train_cfg.val_interval': epochs}
-    for i, scheduler in enumerate(cfg.param_scheduler):
-        for key in ('begin', 'end', 'T_max'):
-            if scheduler.get(key):
-                value = max(1, round(scale * scheduler[key]))
-                options[f'param_scheduler.{i}.{key}'] = value
-        if 'milestones' in scheduler:
-            options[f'param_scheduler.{i}.milestones'] = [
-                int(scale * epoch) for epoch in scheduler.milestones
-            ]
-    reweight_epoch = cfg.default_hooks.reweight.get('reweight_epoch')
-    if reweight_epoch is not None:
-        options['default_hooks.reweight.reweight_epoch'] = int(scale * reweight_epoch)
-    return options
 
 
 def measure(run: Run, position: str, args: argparse.Namespace) -> dict:

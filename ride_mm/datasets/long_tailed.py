@@ -20,6 +20,7 @@ from .imbalance import (
     subset_hash,
 )
 from .position import positioned
+from .samples import read_samples, sample_name
 
 PARTS = ('train', 'val')
 NOT_SET = -1
@@ -114,7 +115,7 @@ class LongTailed:
             return
         if hasattr(self.dataset, 'full_init'):
             self.dataset.full_init()
-        labels, official, paths = self._read_samples()
+        labels, official, paths = read_samples(self.dataset, self.CLASSES)
         subset = self._choose(labels)
         self._hash = subset_hash(official[subset])
         self._check_hash()
@@ -223,7 +224,7 @@ class LongTailed:
             if sample is None:
                 raise ValueError('the pipeline returned None')
         except Exception as err:
-            name = _name(self.dataset.get_data_info(position), position)
+            name = sample_name(self.dataset.get_data_info(position), position)
             raise RuntimeError(
                 f'cannot load {name}: {type(err).__name__}: {err}'
             ) from err
@@ -241,29 +242,6 @@ class LongTailed:
     @property
     def _test_mode(self) -> bool:
         return getattr(self.dataset, 'test_mode', False)
-
-    def _read_samples(self) -> tuple[np.ndarray, np.ndarray, list[str | None]]:
-        """Labels (N,), official indices (N,) and paths of the wrapped samples."""
-        labels, official, paths = [], [], []
-        for position in range(len(self.dataset)):
-            info = self.dataset.get_data_info(position)
-            label = info.get('gt_label')
-            if not isinstance(label, (int, np.integer)):
-                raise ValueError(
-                    f'{_name(info, position)}: expected gt_label to be one integer, '
-                    f'got {label!r}'
-                )
-            labels.append(int(label))
-            official.append(int(info.get('official_index', position)))
-            paths.append(info.get('img_path'))
-        labels = np.array(labels, dtype=np.int64)
-        names = [path or f'image {i}' for i, path in zip(official, paths, strict=True)]
-        class_counts_of(labels, self.CLASSES, allow_empty=True, names=names)
-        official = np.array(official, dtype=np.int64)
-        if len(np.unique(official)) < len(official):
-            # Several files, each with a numbering of its own, were concatenated.
-            official = np.arange(len(official))
-        return labels, official, paths
 
     def _choose(self, labels: np.ndarray) -> np.ndarray:
         """Positions of the subset in the wrapped dataset."""
@@ -303,8 +281,3 @@ class LongTailed:
 def _one_of(name: str, value: str | None, choices: tuple) -> None:
     if value not in choices:
         raise ValueError(f'{name}: expected one of {choices}, got {value!r}')
-
-
-def _name(info: dict, position: int) -> str:
-    """How to call a sample in an error: its file, or else its number."""
-    return info.get('img_path') or f'image {info.get("official_index", position)}'

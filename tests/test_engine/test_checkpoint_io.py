@@ -13,7 +13,6 @@ from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain import get_model
 
-from ride_mm.engine import checkpoint_io
 from ride_mm.engine.checkpoint_io import (
     CheckpointError,
     DamagedCheckpointError,
@@ -21,6 +20,7 @@ from ride_mm.engine.checkpoint_io import (
     from_plain,
     latest_checkpoint,
     load_checkpoint_file,
+    loaders,
     plain_data,
     remove_temporary_files,
     to_plain,
@@ -219,7 +219,7 @@ class TestDownload:
         ],
     )
     def test_hash_in_name(self, name, expected):
-        assert checkpoint_io._hash_in_name(name) == expected
+        assert loaders._hash_in_name(name) == expected
 
 
 class TestPlainData:

@@ -91,7 +91,7 @@ def test_an_unpacked_wheel_finds_its_configs(wheel, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     root = tmp_path / 'ride_mm' / '.mim'
-    assert result.stdout.split('\n')[:2] == [
+    assert result.stdout.splitlines()[-2:] == [
         str(root),
         str(root / 'configs' / 'ride' / 'ride_r20_digitslt.py'),
     ]

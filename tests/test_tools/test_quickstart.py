@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from ride_mm.engine.launch.schedule import scale_schedule
+
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'quickstart.py'
 METRICS = {'shot_accuracy/all': 81.04, 'shot_accuracy/many': 99.5}
 CLASSES = """class_index,class_name,shots,images,correct,accuracy
@@ -126,7 +128,7 @@ def test_a_tool_that_fails_is_named(quickstart):
         quickstart.call('train.py', ['--no-such-option'], {}, 'cpu')
 
 
-def test_the_schedule_is_scaled(quickstart):
+def test_the_schedule_is_scaled():
     cfg = Config(
         dict(
             train_cfg=dict(max_epochs=40),
@@ -134,9 +136,9 @@ def test_the_schedule_is_scaled(quickstart):
             default_hooks=dict(reweight=dict(reweight_epoch=28)),
         )
     )
-    assert quickstart.scale_schedule(cfg, None) == {}
-    assert quickstart.scale_schedule(cfg, 40) == {}
-    assert quickstart.scale_schedule(cfg, 10) == {
+    assert scale_schedule(cfg, None) == {}
+    assert scale_schedule(cfg, 40) == {}
+    assert scale_schedule(cfg, 10) == {
         'train_cfg.max_epochs': 10,
         'train_cfg.val_interval': 10,
         'param_scheduler.0.end': 1,

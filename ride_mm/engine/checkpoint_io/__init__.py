@@ -1,0 +1,35 @@
+"""Reading and writing checkpoints as data, never as programs.
+
+Importing it makes the loaders here MMEngine's own.
+"""
+
+from .errors import CheckpointError, DamagedCheckpointError, UnsafeCheckpointError
+from .loaders import load_from_http, load_from_local, register_loaders
+from .plain import from_plain, plain_data, to_plain
+from .reading import latest_checkpoint, load_checkpoint_file
+from .writing import (
+    ATOMIC_BACKEND,
+    TEMPORARY_SUFFIX,
+    AtomicBackend,
+    remove_temporary_files,
+    write_atomically,
+)
+
+__all__ = [
+    'ATOMIC_BACKEND',
+    'TEMPORARY_SUFFIX',
+    'AtomicBackend',
+    'CheckpointError',
+    'DamagedCheckpointError',
+    'UnsafeCheckpointError',
+    'from_plain',
+    'latest_checkpoint',
+    'load_checkpoint_file',
+    'load_from_http',
+    'load_from_local',
+    'plain_data',
+    'register_loaders',
+    'remove_temporary_files',
+    'to_plain',
+    'write_atomically',
+]

@@ -1,0 +1,97 @@
+"""Read checkpoints as data, never as programs."""
+
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import DamagedCheckpointError, UnsafeCheckpointError
+
+
+def load_checkpoint_file(
+    path: str | Path,
+    map_location: str | torch.device | Callable | None = 'cpu',
+) -> Any:
+    """Read a checkpoint that holds tensors and plain data, and execute nothing.
+
+    Args:
+        path: A local file, ``~`` allowed.
+        map_location: As for :func:`torch.load`.
+
+    Returns:
+        What the file holds, for our checkpoints a dictionary.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DamagedCheckpointError: If the file is truncated or no checkpoint at all.
+        UnsafeCheckpointError: If its pickle asks for anything but plain data.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        found = 'a folder' if path.is_dir() else 'nothing'
+        raise FileNotFoundError(f'{path}: expected a checkpoint file, got {found}')
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as err:
+        raise _explain(path, err) from None
+
+
+def _explain(path: Path, err: Exception) -> Exception:
+    """Put the ways in which :func:`torch.load` fails into words."""
+    message = str(err)
+    refused = re.search(r'GLOBAL (\S+)|find class (\S+)', message)
+    if isinstance(err, pickle.UnpicklingError) and refused is not None:
+        name = refused.group(1) or refused.group(2)
+        hint = (
+            'Ask for (or save, where it was made) a file with the weights alone: '
+            "torch.save({'state_dict': model.state_dict()}, path)"
+        )
+        if name.endswith('HistoryBuffer'):
+            hint = (
+                "It was written by MMEngine's CheckpointHook: train with "
+                'SafeCheckpointHook instead, or save the file anew, where it was made, '
+                "without its 'message_hub'"
+            )
+        return UnsafeCheckpointError(
+            f'{path}: expected tensors, numbers, strings and lists only, got the '
+            f'Python object {name}. Nothing of the file was executed. {hint}'
+        )
+    if isinstance(err, (torch.OutOfMemoryError, MemoryError, PermissionError)) or (
+        'deserialize object on' in message
+    ):
+        return err
+    reason = message.split('WeightsUnpickler error: ')[-1].strip().split('\n')[0]
+    return DamagedCheckpointError(
+        f'{path}: expected a complete file written by torch.save, got '
+        f'{path.stat().st_size:,} bytes that cannot be read as one: the file is '
+        f'truncated, damaged or no checkpoint ({type(err).__name__}: '
+        f'{reason or "no further details"})'
+    )
+
+
+def latest_checkpoint(work_dir: str | Path) -> str | None:
+    """Find the checkpoint from which a run in ``work_dir`` should go on.
+
+    It is the one named in ``last_checkpoint``, looked up beside that file when the
+    folder was moved since. A run killed after its very first checkpoint, before that
+    file was written, goes on from the ``epoch_*.pth`` or ``iter_*.pth`` of most steps.
+
+    Returns:
+        The path, or None if there is no checkpoint.
+    """
+    work_dir = Path(work_dir)
+    pointer = work_dir / 'last_checkpoint'
+    if pointer.is_file():
+        named = Path(pointer.read_text().strip())
+        for candidate in (named, work_dir / named.name):
+            if candidate.is_file():
+                return str(candidate)
+    steps = {
+        int(match.group(1)): path
+        for path in work_dir.glob('*.pth')
+        if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))
+    }
+    return str(steps[max(steps)]) if steps else None
