@@ -1,7 +1,7 @@
 """digits-LT: scikit-learn's 1,797 handwritten digits, made long-tailed.
 
-30 test images of each class; of the rest 144 down to 7 training images (imbalance
-factor 20), so that many-, medium- and few-shot classes all exist. Nothing is
+30 test images of each class; of the rest 144 down to 2 training images (imbalance
+factor 50), so that many-, medium- and few-shot classes all exist. Nothing is
 downloaded.
 """
 
@@ -9,8 +9,8 @@ dataset_type = 'Digits'
 
 data_preprocessor = dict(
     num_classes=10,
-    mean=[77.8, 77.8, 77.8],
-    std=[85.0, 85.0, 85.0],
+    mean=[78.9, 78.9, 78.9],
+    std=[81.7, 81.7, 81.7],
     to_rgb=False,
 )
 
@@ -29,7 +29,7 @@ train_dataloader = dict(
     dataset=dict(
         type='LongTailed',
         imbalance='exp',
-        factor=20,
+        factor=50,
         n_max=144,
         seed=0,
         dataset=dict(type=dataset_type, split='train', pipeline=train_pipeline),
