@@ -4,6 +4,12 @@ As `ride_r32_cifar100lt.py`, but x0.01 at epochs 24 and 27, warm-up 2, re-weight
 after 24.
 
     python tools/train.py configs/ride/ride_r32_cifar100lt_30e.py
+
+Measured with this command (seed 0, last epoch, one CPU thread) on a near-lossless copy
+of CIFAR-100 whose pixels differ by about 1 of 255 from the published files (hence with
+`check_md5=False` for the three data sets), top-1 %: 37.37 all, 58.14 / 35.80 / 14.97
+many / medium / few; the experts alone 33.44, 32.27, 32.81, disagreeing on 55 % of the
+test images. One run: expect a spread of about one point between seeds.
 """
 
 _base_ = [
