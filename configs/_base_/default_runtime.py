@@ -14,6 +14,8 @@ default_hooks = dict(
     visualization=dict(type='VisualizationHook', enable=False),
     # Checks before the first batch.
     class_num=dict(type='ClassNumCheckHook'),
+    datasets=dict(type='DatasetCheckHook'),
+    checkpoint_fit=dict(type='FitCheckHook'),
     hard_labels=dict(type='HardLabelCheckHook'),
     schedule_guard=dict(type='ScheduleGuardHook'),
     # What changes in time.

@@ -11,4 +11,4 @@ _base_ = [
 ]
 
 model = dict(backbone=dict(depth=20), head=dict(num_classes=10))
-default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=5))
+default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=1))

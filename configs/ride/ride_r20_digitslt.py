@@ -14,5 +14,5 @@ model = dict(backbone=dict(depth=20), head=dict(num_classes=10))
 default_hooks = dict(
     reweight=dict(reweight_epoch=28),
     logger=dict(interval=5),
-    checkpoint=dict(interval=5),
+    checkpoint=dict(interval=1),
 )

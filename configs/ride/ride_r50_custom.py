@@ -1,7 +1,8 @@
 """RIDE with 3 experts and ResNet-50 on images of one's own, a folder per class.
 
-Set the number of classes and the folder; the schedule is that of ImageNet-LT. Weights
-of MMPretrain's ResNet-50 are a good start: name their file or address in `load_from`.
+Set the number of classes and the folder; the schedule is that of ImageNet-LT. The trunk
+takes the weights of MMPretrain's ResNet-50 if `load_from` names their file or address;
+with `model.backbone.expert_width=1.0` each expert does, too.
 
     python tools/train.py configs/ride/ride_r50_custom.py --cfg-options \
         model.head.num_classes=12 train_dataloader.dataset.dataset.data_root=DIR \

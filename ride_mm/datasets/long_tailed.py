@@ -83,6 +83,14 @@ class LongTailed:
         _one_of('imbalance', imbalance, (*IMBALANCES, None))
         _one_of('part', part, PARTS)
         _one_of('check_images', check_images, tuple(CHECKS))
+        if held_out is not None and not (
+            isinstance(held_out, dict)
+            and set(held_out) <= {'fraction', 'per_class', 'seed'}
+        ):
+            raise ValueError(
+                'held_out: expected None, dict(fraction=0.1) or dict(per_class=5), '
+                f'with a seed or not, got {held_out!r}'
+            )
         if part == 'val' and held_out is None:
             raise ValueError("part='val': expected held_out to be set, got None")
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset

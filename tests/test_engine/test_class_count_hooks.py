@@ -96,7 +96,7 @@ def test_a_stock_model_s_metrics_get_the_counts_of_the_training():
         ([0, 0, 2], 3, r'none of 1 classes \(b\)'),
         ([0, 1, 3], 3, 'labels: expected 0 to 2, got 3 at image 2'),
         ([0, -1, 2], 3, 'labels: expected 0 to 2, got -1 at image 1'),
-        ([0, 1, 2], 4, r'num_classes=4 entries, got shape \(3,\)'),
+        ([0, 1, 2], 4, 'num_classes=4 classes, got 3 class counts'),
     ],
 )
 def test_training_sets_that_do_not_fit_are_refused(labels, num_classes, message):

@@ -224,7 +224,10 @@ def test_a_checkpoint_with_experts_is_left_as_it_is():
         (RIDEResNet, dict(depth=20), r'one of \(10, 18, .*\), got 20'),
         (RIDEResNet, dict(depth=18, groups=32), 'expected 1 for depth 18, got 32'),
         (RIDEResNet, dict(frozen_stages=5), '-1 to 4, got 5'),
-        (RIDEResNet, dict(expert_width=0), 'expected > 0, got 0'),
+        (RIDEResNet, dict(expert_width=0), 'at least 1/256, one channel, got 0'),
+        (RIDEResNet, dict(groups=3, expert_width=0.77), 'whole groups .* got 0.77'),
+        (RIDEResNetCIFAR, dict(expert_width=float('nan')), 'expected > 0, got nan'),
+        (RIDEResNetCIFAR, dict(num_experts=True), 'whole number >= 1, got True'),
     ],
 )
 def test_wrong_settings_say_expected_and_got(cls, args, message):

@@ -207,6 +207,13 @@ def test_a_loss_without_class_counts_says_what_it_needs():
         (dict(type='SoftmaxFocalLoss', gamma=-0.5), 'got -0.5'),
         (dict(type='ReweightedCrossEntropyLoss', reweight=None), 'got None'),
         (dict(type='DiversityLoss', form='other'), "got 'other'"),
+        (dict(type='DiversityLoss', factor=float('nan')), 'got nan'),
+        (dict(type='LogitAdjustmentLoss', tau=float('nan')), 'got nan'),
+        (dict(type='LDAMLoss', class_counts=[3, 0]), 'none of class 1'),
+        (
+            dict(type='SoftmaxFocalLoss', reweight='always', class_counts=[0, 3]),
+            'none of class 0',
+        ),
         (dict(type='DiversityLoss', temperature=0), 'got 0'),
         (dict(type='DiversityLoss', class_factor=1.5), 'got 1.5'),
         (dict(type='LDAMLoss', class_counts=[3, -1]), 'got -1'),

@@ -157,7 +157,9 @@ def test_logits_and_losses_are_fp32_under_autocast():
             dict(classifier='linear', loss=dict(type='LDAMLoss')),
             '1.0, got scale=30.0',
         ),
-        (dict(class_counts=[5, 5]), r'num_classes=3 entries, got shape \(2,\)'),
+        (dict(class_counts=[5, 5]), 'num_classes=3 classes, got 2 class counts'),
+        (dict(class_counts=[5.5, 5, 5]), 'whole numbers, got torch.float32'),
+        (dict(scale=0), 'scale: expected a number > 0, got 0'),
     ],
 )
 def test_wrong_settings_say_expected_and_got(settings, message):

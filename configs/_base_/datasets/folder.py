@@ -6,6 +6,8 @@ same classes in both. The training set is taken as long-tailed as it is.
 
 dataset_type = 'CustomDataset'
 data_root = 'data/custom'
+# Files with other endings are passed over.
+extensions = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
 
 data_preprocessor = dict(
     mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True
@@ -37,6 +39,7 @@ train_dataloader = dict(
             data_root=data_root,
             data_prefix='train',
             with_label=True,
+            extensions=extensions,
             pipeline=train_pipeline,
         ),
     ),
@@ -51,6 +54,7 @@ val_dataloader = dict(
         data_root=data_root,
         data_prefix='test',
         with_label=True,
+        extensions=extensions,
         pipeline=test_pipeline,
         test_mode=True,
     ),

@@ -1,7 +1,9 @@
 """Hooks: they own time."""
 
 from .class_counts import ClassCountsHook
+from .dataset_check import DatasetCheckHook
 from .deferred_reweight import DeferredReweightHook
+from .fit_check import FitCheckHook
 from .hard_label_check import HardLabelCheckHook
 from .nan_guard import NaNGuardHook
 from .position_seed import PositionSeedHook
@@ -11,7 +13,9 @@ from .sync_batch_norm_stats import SyncBatchNormStatsHook
 
 __all__ = [
     'ClassCountsHook',
+    'DatasetCheckHook',
     'DeferredReweightHook',
+    'FitCheckHook',
     'HardLabelCheckHook',
     'NaNGuardHook',
     'PositionSeedHook',

@@ -19,9 +19,12 @@ class DeferredReweightHook(Hook):
     """
 
     def __init__(self, reweight_epoch: int | None = None) -> None:
-        if reweight_epoch is not None and reweight_epoch < 0:
+        if reweight_epoch is not None and not (
+            isinstance(reweight_epoch, int) and reweight_epoch >= 0
+        ):
             raise ValueError(
-                f'reweight_epoch: expected None or >= 0, got {reweight_epoch}'
+                f'reweight_epoch: expected None or a whole number >= 0, got '
+                f'{reweight_epoch!r}'
             )
         self.reweight_epoch = reweight_epoch
 
@@ -48,8 +51,9 @@ class DeferredReweightHook(Hook):
             return
         if self.reweight_epoch >= runner.max_epochs:
             raise ValueError(
-                f'reweight_epoch: expected less than max_epochs={runner.max_epochs}, '
-                f'got {self.reweight_epoch}: it would never take effect'
+                'default_hooks.reweight.reweight_epoch: expected less than max_epochs='
+                f'{runner.max_epochs}, got {self.reweight_epoch}: it would never take '
+                "effect; train.py's --epochs scales the whole schedule"
             )
         if not waiting:
             runner.logger.warning(

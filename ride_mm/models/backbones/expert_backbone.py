@@ -38,7 +38,7 @@ class ExpertBackbone(BaseBackbone, metaclass=ABCMeta):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if not isinstance(num_experts, int) or num_experts < 1:
+        if type(num_experts) is not int or num_experts < 1:
             raise ValueError(
                 f'num_experts: expected a whole number >= 1, got {num_experts!r}'
             )

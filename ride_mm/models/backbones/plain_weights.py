@@ -53,7 +53,10 @@ def expand_plain_weights(
     for key in plain:
         del state_dict[key]
     trunk = [k for k in own if not k.startswith('experts.')]
-    found = sum(prefix + k in state_dict for k in trunk)
+    found = sum(
+        prefix + k in state_dict and state_dict[prefix + k].shape == own[k].shape
+        for k in trunk
+    )
     print_log(
         f'Weights of a plain network: trunk takes {found} of {len(trunk)} tensors; '
         f'each of {num_experts} experts takes {", ".join(taken) or "no stage"}; '

@@ -74,8 +74,11 @@ class RIDEResNet(ExpertBackbone):
             raise ValueError(
                 f'depth: expected one of {tuple(self.arch_settings)}, got {depth}'
             )
-        if not expert_width > 0:
-            raise ValueError(f'expert_width: expected > 0, got {expert_width}')
+        if not expert_width >= 1 / 256:
+            raise ValueError(
+                'expert_width: expected at least 1/256, one channel, got '
+                f'{expert_width}'
+            )
         block, self.stage_blocks = self.arch_settings[depth]
         if groups > 1 and block is BasicBlock:
             raise ValueError(f'groups: expected 1 for depth {depth}, got {groups}')
@@ -89,6 +92,12 @@ class RIDEResNet(ExpertBackbone):
             )
         self.expansion = 1 if block is BasicBlock else 4
         widths = [64, 128, int(256 * expert_width), int(512 * expert_width)]
+        if groups > 1 and any(groups * width_per_group * w % 64 for w in widths):
+            raise ValueError(
+                'expert_width: expected whole groups in every stage, got '
+                f'{expert_width} with groups={groups} and '
+                f'width_per_group={width_per_group}'
+            )
         channels = [width * self.expansion for width in widths]
         self.out_channels = channels[-1]
 

@@ -105,6 +105,8 @@ class RIDEResNetCIFAR(ExpertBackbone):
         )
         if depth not in self.depths:
             raise ValueError(f'depth: expected one of {self.depths}, got {depth}')
+        if not expert_width > 0:
+            raise ValueError(f'expert_width: expected > 0, got {expert_width}')
         stem, *expert_channels = self.base_channels
         middle, out = (int(c * expert_width) for c in expert_channels)
         if middle < stem:

@@ -38,6 +38,9 @@ class RIDEClassifier(ImageClassifier):
                 head = _with_in_channels(head, backbone)
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         self.num_experts = num_experts
+        if getattr(self.data_preprocessor, 'num_classes', 0) is None and self.with_head:
+            # Else MMPretrain's ClassNumCheckHook refuses what the user need not say.
+            self.data_preprocessor.num_classes = self.head.num_classes
 
 
 def _with_num_experts(part: dict | nn.Module, num_experts: int, name: str):

@@ -70,6 +70,8 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
                 'in_channels: expected the channels of an expert, got None; inside a '
                 "RIDEClassifier it follows from the backbone's out_channels"
             )
+        if not scale > 0:
+            raise ValueError(f'scale: expected a number > 0, got {scale}')
         if classifier not in ('cosine', 'linear'):
             raise ValueError(
                 f"classifier: expected 'cosine' or 'linear', got {classifier!r}"

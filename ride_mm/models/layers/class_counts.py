@@ -35,14 +35,19 @@ class ClassCountsMixin:
             ValueError: If the length differs from the module's ``num_classes`` or a
                 class has a negative number of images.
         """
-        counts = torch.as_tensor(
-            class_counts, dtype=torch.int64, device=self.class_counts.device
-        )
-        expected = getattr(self, 'num_classes', None)
-        if expected is not None and counts.shape != (expected,):
+        counts = torch.as_tensor(class_counts, device=self.class_counts.device)
+        if counts.is_floating_point() or counts.ndim != 1:
             raise ValueError(
-                f'class_counts of {type(self).__name__}: expected '
-                f'num_classes={expected} entries, got shape {tuple(counts.shape)}'
+                f'class_counts of {type(self).__name__}: expected a list of whole '
+                f'numbers, got {counts.dtype} of shape {tuple(counts.shape)}'
+            )
+        counts = counts.long()
+        expected = getattr(self, 'num_classes', None)
+        if expected is not None and len(counts) != expected:
+            raise ValueError(
+                f'{type(self).__name__}: expected num_classes={expected} classes, got '
+                f'{len(counts)} class counts; does model.head.num_classes fit the data '
+                'set?'
             )
         if counts.min() < 0:
             raise ValueError(

@@ -1,5 +1,6 @@
 """RIDE's loss that drives the experts apart."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -119,6 +120,8 @@ class DiversityLoss(ClassCountsMixin, nn.Module):
         super().__init__()
         if form not in FORMS:
             raise ValueError(f'form: expected one of {sorted(FORMS)}, got {form!r}')
+        if not math.isfinite(factor):
+            raise ValueError(f'factor: expected a finite number, got {factor}')
         if not temperature > 0:
             raise ValueError(f'temperature: expected a number > 0, got {temperature}')
         if class_factor is not None and not 0 <= class_factor < 1:

@@ -53,6 +53,8 @@ class LDAMLoss(LongTailedLoss):
         **kwargs: Of :class:`LongTailedLoss`; ``reweight='deferred'`` makes it LDAM-DRW.
     """
 
+    needs_every_class = True
+
     def __init__(self, max_margin: float = 0.5, scale: float = 30.0, **kwargs) -> None:
         super().__init__(**kwargs)
         if not max_margin >= 0:

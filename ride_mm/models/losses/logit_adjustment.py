@@ -1,5 +1,7 @@
 """Losses that shift the logits by the logarithm of the class prior."""
 
+import math
+
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -24,8 +26,12 @@ class LogitAdjustmentLoss(LongTailedLoss):
         **kwargs: Of :class:`LongTailedLoss`.
     """
 
+    needs_every_class = True
+
     def __init__(self, tau: float = 1.0, **kwargs) -> None:
         super().__init__(**kwargs)
+        if not math.isfinite(tau):
+            raise ValueError(f'tau: expected a finite number, got {tau}')
         self.tau = tau
 
     def adjust(self, logits: Tensor, label: Tensor) -> Tensor:

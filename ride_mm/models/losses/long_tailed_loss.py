@@ -60,6 +60,7 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
     """
 
     hard_labels_only = True
+    needs_every_class = False
 
     def __init__(
         self,
@@ -86,6 +87,21 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
         self.reduction = reduction
         self.reweighting = reweight == 'always'
         self.init_class_counts(class_counts=class_counts)
+
+    def set_class_counts(self, class_counts: Sequence[int]) -> None:
+        """Take the number of training images of each class, (C,).
+
+        Raises:
+            ValueError: Also if a class has none and the loss divides by their number.
+        """
+        counts = list(class_counts)
+        if (self.needs_every_class or self.reweight) and 0 in counts:
+            raise ValueError(
+                f'{type(self).__name__}: expected at least one training image of each '
+                f'class, got none of class {counts.index(0)} ({counts.count(0)} such '
+                'classes); leave these classes out, or use a loss without class counts'
+            )
+        super().set_class_counts(class_counts)
 
     @property
     def deferred(self) -> bool:

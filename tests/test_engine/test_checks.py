@@ -1,0 +1,129 @@
+"""Hooks that compare data sets with each other and checkpoints with models."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ride_mm.datasets import Digits, LongTailed
+from ride_mm.engine.checkpoint_io import CheckpointError
+from ride_mm.engine.hooks import DatasetCheckHook, FitCheckHook
+from ride_mm.engine.hooks.fit_check import misfits
+from ride_mm.models import RIDEClassifier
+
+HELD_OUT = dict(fraction=0.2, seed=0)
+
+
+def digits(part=None, factor=20, **kwargs):
+    if part is None:
+        return Digits(split='test', pipeline=[], test_mode=True, **kwargs)
+    return LongTailed(
+        Digits(split='train', pipeline=[], test_mode=part == 'val', **kwargs),
+        imbalance='exp',
+        factor=factor,
+        held_out=HELD_OUT,
+        part=part,
+    )
+
+
+def build_runner(train, val):
+    loader = SimpleNamespace
+    return SimpleNamespace(
+        train_dataloader=loader(dataset=train),
+        val_dataloader=loader(dataset=val),
+        test_dataloader=loader(dataset=val),
+        val_loop=object(),
+    )
+
+
+def test_parts_of_the_same_split_share_nothing():
+    train, val = digits('train'), digits('val')
+    hook = DatasetCheckHook()
+    hook.before_train(build_runner(train, val))
+    together = np.concatenate([train.indices, val.indices])
+    assert len(np.unique(together)) == len(together)
+
+
+def test_held_out_images_that_are_trained_on_are_refused():
+    runner = build_runner(digits('train', factor=10), digits('val', factor=20))
+    with pytest.raises(
+        ValueError,
+        match='held-out images: expected none of 99 .* got 44, the first is Digits train image',
+    ):
+        DatasetCheckHook().before_train(runner)
+
+
+def test_a_test_set_of_the_same_classes_passes():
+    DatasetCheckHook().before_train(build_runner(digits('train'), digits()))
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        ('1023456789', '10 in the same order, got 10; the order differs'),
+        ('012345678x', '10 in the same order, got 10; in one of them only: 9, x'),
+    ],
+)
+def test_other_classes_are_refused(classes, message):
+    other = digits(metainfo=dict(classes=tuple(classes)))
+    with pytest.raises(ValueError, match=f'validation set .* training, {message}'):
+        DatasetCheckHook().before_train(build_runner(digits('train'), other))
+    hook = DatasetCheckHook()
+    meta = dict(dataset_meta=dict(classes=tuple('0123456789')))
+    hook.after_load_checkpoint(None, dict(meta=meta))
+    with pytest.raises(ValueError, match=f'test set .* checkpoint, {message}'):
+        hook.before_test(build_runner(None, other))
+
+
+def test_a_test_label_that_is_no_class_is_refused():
+    val = digits()
+    val.full_init()
+    val.get_data_info = lambda index: dict(gt_label=10)
+    with pytest.raises(ValueError, match='10'):
+        DatasetCheckHook().before_train(build_runner(digits('train'), val))
+
+
+def build_model(num_experts=2, num_classes=3):
+    return RIDEClassifier(
+        num_experts=num_experts,
+        backbone=dict(type='RIDEResNetCIFAR', depth=20),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='MultiExpertHead', num_classes=num_classes),
+    )
+
+
+def check(model, checkpoint, **kwargs):
+    runner = SimpleNamespace(model=model, _train_loop=None, _resume=False, **kwargs)
+    FitCheckHook().after_load_checkpoint(runner, checkpoint)
+
+
+def test_a_checkpoint_of_the_model_passes_also_from_a_wrapper():
+    model = build_model()
+    state = model.state_dict()
+    check(model, dict(state_dict=state))
+    check(model, dict(state_dict={f'module.{k}': v for k, v in state.items()}))
+    without_counts = {k: v for k, v in state.items() if 'class_counts' not in k}
+    check(model, dict(state_dict=without_counts))
+
+
+def test_a_checkpoint_with_other_experts_is_refused():
+    state = build_model(num_experts=4).state_dict()
+    with pytest.raises(CheckpointError, match='experts: expected 2, got 4 .*=4'):
+        check(build_model(), dict(state_dict=state))
+
+
+def test_a_checkpoint_with_other_classes_is_refused():
+    state = build_model(num_classes=5).state_dict()
+    shapes = r'expected shape \(48, 3\), got shape \(48, 5\)'
+    with pytest.raises(CheckpointError, match=shapes):
+        check(build_model(), dict(state_dict=state))
+
+
+def test_missing_and_unknown_tensors_are_named():
+    a, b = torch.zeros(2), torch.zeros(2)
+    assert misfits(dict(x=a), dict(x=b)) == []
+    assert misfits(dict(x=a), dict(y=b)) == [
+        'x: expected shape (2,), got no such tensor',
+        'y: expected no such tensor, got shape (2,)',
+    ]

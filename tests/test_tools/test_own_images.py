@@ -1,0 +1,94 @@
+"""README's way to train on a folder of one's own images."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ride_mm.utils import resource_root
+
+TOOLS = resource_root() / 'tools'
+SIZES = {'Äpfel': 4, 'dark birch': 3, 'rare': 2}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Images of several modes and sizes, with names that are not plain."""
+    stream = np.random.RandomState(0)
+    for part, extra in (('train', 2), ('test', 0)):
+        for index, (name, size) in enumerate(SIZES.items()):
+            where = tmp_path / 'own-data' / part / name
+            where.mkdir(parents=True)
+            for i in range(size + extra):
+                mode = ('RGB', 'L', 'RGBA', 'P')[(index + i) % 4]
+                pixels = stream.randint(0, 256, (40 + 9 * i, 50, 3)).astype(np.uint8)
+                Image.fromarray(pixels).convert(mode).save(where / f'bild {i}.png')
+    (tmp_path / 'own-data/train/rare/Thumbs.db').write_bytes(b'no image')
+    return tmp_path / 'own-data'
+
+
+def options(folder: Path) -> list[str]:
+    """README's options, and some that make it quick."""
+    return [
+        '--cfg-options',
+        'model.head.num_classes=3',
+        'model.backbone.depth=10',
+        *(
+            f'{part}.data_root={folder}'
+            for part in (
+                'train_dataloader.dataset.dataset',
+                'val_dataloader.dataset',
+                'test_dataloader.dataset',
+            )
+        ),
+        *(
+            f'{part}_dataloader.{setting}'
+            for part in ('train', 'val', 'test')
+            for setting in ('num_workers=0', 'persistent_workers=False', 'batch_size=4')
+        ),
+        'train_cfg.max_epochs=1',
+        'param_scheduler=None',
+        'model.head.loss.reweight=None',
+        'model.head.diversity.class_factor=None',
+        'default_hooks.reweight.reweight_epoch=None',
+    ]
+
+
+def run(tool: str, *arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(TOOLS / tool), 'ride_r50_custom', *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_train_and_test(folder, tmp_path):
+    work_dir = tmp_path / 'work'
+    done = run('train.py', '--work-dir', work_dir, *options(folder))
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = tmp_path / 'result.json'
+    done = run('test.py', work_dir / 'epoch_1.pth', '--json', result, *options(folder))
+    assert done.returncode == 0, done.stderr[-2000:]
+    metrics = json.loads(result.read_text())['metrics']
+    assert 0 <= metrics['shot_accuracy/few'] <= 100
+    assert 'shot_accuracy/many' not in metrics
+
+
+@pytest.mark.parametrize('part', ['train', 'test'])
+def test_a_broken_file_is_named_before_training(part, folder, tmp_path):
+    (folder / part / 'rare' / 'broken.png').write_bytes(b'\x89PNG no more')
+    done = run('train.py', '--work-dir', tmp_path / 'work', *options(folder))
+    assert done.returncode != 0
+    assert 'broken.png' in done.stderr
+    assert 'Epoch(train)' not in done.stdout + done.stderr
+
+
+def test_a_renamed_test_folder_is_refused(folder, tmp_path):
+    (folder / 'test' / 'rare').rename(folder / 'test' / 'Aardvark')
+    done = run('train.py', '--work-dir', tmp_path / 'work', *options(folder))
+    assert done.returncode != 0
+    assert 'in one of them only: Aardvark, rare' in done.stderr
