@@ -26,6 +26,7 @@ from torch import nn
 
 import ride_mm  # noqa: F401  (registers what the configs name)
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
+from ride_mm.engine.launch.work_dir import LOCK
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CLASSES = 3
@@ -216,7 +217,7 @@ def files_in(work_dir: Path | str) -> list[str]:
     return sorted(
         path.name
         for path in Path(work_dir).iterdir()
-        if path.is_file() and path.suffix != '.py'
+        if path.is_file() and path.suffix != '.py' and path.name != LOCK
     )
 
 

@@ -22,7 +22,6 @@ from ride_mm.engine.checkpoint_io import (
     load_checkpoint_file,
     loaders,
     plain_data,
-    remove_temporary_files,
     to_plain,
     write_atomically,
 )
@@ -287,29 +286,6 @@ class TestPlainData:
         assert other.get_scalar('train/loss').max_length == 1000000
         assert other.get_info('best_score') == 1 / 3
         assert other.get_info('iter') == 7
-
-
-class TestWriteAtomically:
-    def test_failure_leaves_the_old_file(self, tmp_path):
-        path = tmp_path / 'a.pth'
-        write_atomically({'a': 1}, path)
-        with pytest.raises(CheckpointError):
-            write_atomically({'a': object()}, path)
-        assert load_checkpoint_file(path) == {'a': 1}
-
-    def test_leftovers_are_removed_and_nothing_else(self, tmp_path, monkeypatch):
-        (tmp_path / '.hidden').write_text('mine')
-        write_atomically('kept', tmp_path / 'kept.txt')
-
-        def fail(*args):
-            raise OSError
-
-        monkeypatch.setattr(os, 'replace', fail)
-        with pytest.raises(OSError):
-            write_atomically(b'lost', tmp_path / 'lost.txt')
-        removed = remove_temporary_files(tmp_path)
-        assert len(removed) == 1 and 'lost.txt' in removed[0]
-        assert sorted(p.name for p in tmp_path.iterdir()) == ['.hidden', 'kept.txt']
 
 
 class TestLatestCheckpoint:

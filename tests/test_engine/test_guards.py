@@ -115,6 +115,28 @@ class TestScheduleGuard:
                 'class_counts: expected [8, 8, 8], got [9, 9, 9]',
             ),
             (
+                {
+                    'train_dataloader__dataset__imbalance': 'exp',
+                    'train_dataloader__dataset__factor': 2.0,
+                },
+                "train_dataloader.dataset.imbalance: expected None, got 'exp'",
+            ),
+            (
+                {
+                    'train_dataloader__dataset__held_out': {'per_class': 1},
+                    'train_dataloader__dataset__dataset__size': 27,
+                },
+                'train_dataloader.dataset.held_out: expected None, got',
+            ),
+            (
+                {'train_dataloader__dataset__dataset__pipeline__1__prob': 0.0},
+                'train_dataloader.dataset.dataset.pipeline[1].prob: expected 0.5',
+            ),
+            (
+                {'train_dataloader__sampler__shuffle': False},
+                'train_dataloader.sampler.shuffle: expected True, got False',
+            ),
+            (
                 {'model__train_cfg__augments__alpha': 1.0},
                 'model.train_cfg.augments.alpha: expected 0.2, got 1.0',
             ),
@@ -151,6 +173,8 @@ class TestScheduleGuard:
             default_hooks__logger__interval=7,
             default_hooks__checkpoint__interval=3,
             val_dataloader__batch_size=3,
+            train_dataloader__dataset__check_images='none',
+            train_dataloader__dataset__dataset__data_root='elsewhere',
         )
         assert runner.epoch == 1
 
@@ -171,6 +195,20 @@ class TestScheduleGuard:
         assert runner.epoch == 2
         log = next(tmp_path.glob('*/*.log')).read_text()
         assert log.count('does not say how it was trained') == 1
+
+    def test_checkpoint_that_describes_less_is_resumed(self, trained, tmp_path):
+        checkpoint = load_checkpoint_file(trained)
+        for key in ('train_dataloader', 'subset_hash'):
+            assert checkpoint['training'].pop(key)
+        torch.save(checkpoint, tmp_path / 'earlier.pth')
+        runner = run_tiny(
+            tmp_path,
+            load_from=str(tmp_path / 'earlier.pth'),
+            resume=True,
+            train_cfg__max_epochs=1,
+            train_dataloader__sampler__shuffle=False,
+        )
+        assert runner.epoch == 1
 
     def test_resuming_from_weights_alone_is_refused(self, trained, tmp_path):
         best = trained.with_name('best_score_nll_epoch_1.pth')

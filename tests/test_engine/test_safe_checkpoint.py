@@ -130,6 +130,13 @@ def test_unknown_metric_is_refused(tmp_path):
         run_tiny(tmp_path, default_hooks__checkpoint__save_best='no/metric')
 
 
+@pytest.mark.parametrize('interval', [0, -2, None, 0.5])
+def test_impossible_interval_is_refused(interval):
+    with pytest.raises(ValueError, match='interval: expected a positive number'):
+        SafeCheckpointHook(interval=interval)
+    assert SafeCheckpointHook(interval=-1).interval == -1
+
+
 @pytest.mark.parametrize(
     'options',
     [

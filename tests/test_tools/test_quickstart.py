@@ -140,7 +140,6 @@ def test_the_schedule_is_scaled():
     assert scale_schedule(cfg, 40) == {}
     assert scale_schedule(cfg, 10) == {
         'train_cfg.max_epochs': 10,
-        'train_cfg.val_interval': 10,
         'param_scheduler.0.end': 1,
         'param_scheduler.1.milestones': [7, 9],
         'default_hooks.reweight.reweight_epoch': 7,

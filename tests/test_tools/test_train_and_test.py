@@ -18,7 +18,7 @@ from mmengine.config import Config, ConfigDict
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
 from ride_mm.engine.launch import test_main as main_of_test
 from ride_mm.engine.launch import train_main
-from ride_mm.engine.launch.common import UsageError
+from ride_mm.engine.launch.errors import UsageError
 from ride_mm.engine.launch.processes import check_launcher
 from ride_mm.engine.launch.training import set_precision
 
@@ -181,6 +181,15 @@ class TestTrain:
         with pytest.raises(UsageError, match='--launcher pytorch'):
             check_launcher('none')
 
+    def test_more_processes_than_gpus_are_refused_in_each(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+        monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+        names = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE')
+        for name, value in zip(names, '0022', strict=True):
+            monkeypatch.setenv(name, value)
+        with pytest.raises(UsageError, match='each of 1 GPUs, got 2'):
+            check_launcher('pytorch')
+
 
 class TestTest:
     def test_json(self, config, trained, tmp_path):
@@ -189,9 +198,11 @@ class TestTest:
             [
                 *(str(config), str(trained / 'epoch_2.pth')),
                 *('--work-dir', str(tmp_path), '--json', str(target)),
+                *('--cfg-options', 'test_dataloader.batch_size=7'),
             ]
         )
         content = json.loads(target.read_text())
+        assert content['options'] == {'test_dataloader.batch_size': 7}
         assert content['config'] == str(config)
         assert content['checkpoint'] == str(trained / 'epoch_2.pth')
         assert set(content['metrics']) == {'score/nll', 'accuracy/top1'}
@@ -251,6 +262,7 @@ class TestTest:
         [
             (['none.pth'], 'expected a checkpoint, got none.pth: no such file'),
             (['none.pth', '--out-item', 'pred'], 'expected --out FILE'),
+            (['none.pth', '--tta', '--show-dir', 'drawn'], 'expected no --show'),
         ],
     )
     def test_errors(self, config, argv, message):

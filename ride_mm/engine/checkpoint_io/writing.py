@@ -1,8 +1,9 @@
 """Write files such that a kill at any moment leaves a complete one."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from mmengine.fileio import LocalBackend, register_backend
@@ -20,21 +21,44 @@ def write_atomically(content: Any, path: str | Path) -> None:
         content: Bytes, a string, or else an object for :func:`torch.save`, which has to
             be plain data.
         path: Where to. A file there is replaced.
+
+    Raises:
+        OSError: If that fails, with ``path`` as its filename. Nothing is left of it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}')
-    with open(temporary, 'wb') as file:
-        if isinstance(content, str):
-            file.write(content.encode())
-        elif isinstance(content, (bytes, memoryview)):
-            file.write(content)
-        else:
-            torch.save(plain_data(content), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, 'wb') as file:
+            _write(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as err:
+        with suppress(OSError):
+            temporary.unlink()
+        cause = _cause(err)
+        if cause is None:
+            raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from err
     _sync_folder(path.parent)
+
+
+def _write(content: Any, file: BinaryIO) -> None:
+    if isinstance(content, str):
+        file.write(content.encode())
+    elif isinstance(content, (bytes, memoryview)):
+        file.write(content)
+    else:
+        torch.save(plain_data(content), file)
+
+
+def _cause(err: BaseException) -> OSError | None:
+    """The error of the system; torch.save hides it behind one of its own."""
+    for one in (err, err.__context__):
+        if isinstance(one, OSError) and isinstance(err, Exception):
+            return one
+    return None
 
 
 def _sync_folder(folder: Path) -> None:

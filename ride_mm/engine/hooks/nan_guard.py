@@ -13,8 +13,9 @@ from mmpretrain.registry import HOOKS
 from ..checkpoint_io import latest_checkpoint
 
 HINT = (
-    'Lower the learning rate or clip gradients (optim_wrapper.clip_grad); with '
-    '--amp fp16 try --amp bf16'
+    'Lower the learning rate or clip gradients '
+    '(--cfg-options optim_wrapper.clip_grad.max_norm=5); with --amp fp16 try '
+    '--amp bf16'
 )
 
 

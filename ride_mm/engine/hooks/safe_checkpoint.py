@@ -23,6 +23,9 @@ from ..checkpoint_io import (
     write_atomically,
 )
 
+# MMEngine's interval of a hook that saves none but the last and the best.
+NEVER = -1
+
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
@@ -54,6 +57,12 @@ class SafeCheckpointHook(CheckpointHook):
             raise ValueError(
                 'SafeCheckpointHook writes local files only: expected out_dir to be a '
                 f'folder, got {kwargs["out_dir"]}'
+            )
+        interval = kwargs.get('interval', NEVER)
+        if not (isinstance(interval, int) and (interval > 0 or interval == NEVER)):
+            raise ValueError(
+                'SafeCheckpointHook interval: expected a positive number of epochs (or '
+                f'iterations), or {NEVER} for none, got {interval!r}'
             )
         kwargs['backend_args'] = {'backend': ATOMIC_BACKEND}
         super().__init__(**kwargs)

@@ -15,6 +15,20 @@ from .position_seed import wrapped_datasets
 KEY = 'training'
 # Where weights come from and whatever else does not change how training goes on.
 NOT_DESCRIBED = frozenset({'init_cfg', 'pretrained', 'checkpoint', 'ckpt', 'load_from'})
+# Where images are and how they are read and checked, which is free, too.
+NOT_DESCRIBED_OF_DATA = NOT_DESCRIBED | {
+    'data_root',
+    'data_prefix',
+    'ann_file',
+    'metainfo',
+    'backend_args',
+    'file_client_args',
+    'check_md5',
+    'check_images',
+    'expected_hash',
+    'download',
+    'lazy_init',
+}
 MAX_LISTED = 10
 
 
@@ -26,8 +40,9 @@ def describe_training(runner: Runner) -> dict:
     """Describe what decides how training goes on, as plain data.
 
     That is the number of epochs, the schedules, the optimizer, the model, the batch
-    over all processes, the size of the training set with its class counts, and what
-    hooks name in ``training_settings``. Paths, workers and logging are not part of it.
+    over all processes, the training set with its pipeline, subset and class counts, its
+    sampler, and what hooks name in ``training_settings``. Paths, workers and logging
+    are not part of it.
     """
     cfg = runner.cfg
     loader = runner.train_dataloader
@@ -41,6 +56,8 @@ def describe_training(runner: Runner) -> dict:
         'images_per_step': _batch_size(loader) * runner.world_size,
         'training_images': len(loader.dataset),
         'class_counts': _class_counts(loader.dataset),
+        'subset_hash': _subset_hash(loader.dataset),
+        'train_dataloader': _data(cfg.get('train_dataloader')),
         'hooks': {
             type(hook).__name__: settings
             for hook in runner.hooks
@@ -49,20 +66,30 @@ def describe_training(runner: Runner) -> dict:
     }
 
 
-def _plain(obj: Any) -> Any:
+def _plain(obj: Any, left_out: frozenset = NOT_DESCRIBED) -> Any:
     """Part of a config as dictionaries, lists, numbers and strings."""
     if isinstance(obj, dict):
         return {
-            str(key): _plain(value)
+            str(key): _plain(value, left_out)
             for key, value in obj.items()
-            if key not in NOT_DESCRIBED
+            if key not in left_out
         }
     if isinstance(obj, (list, tuple)):
-        return [_plain(value) for value in obj]
+        return [_plain(value, left_out) for value in obj]
     if obj is None or isinstance(obj, (bool, int, float, str)):
         return obj
     kind = obj if isinstance(obj, type) or hasattr(obj, '__qualname__') else type(obj)
     return f'{kind.__module__}.{kind.__qualname__}'
+
+
+def _data(loader: Any) -> dict:
+    """Those settings of a data loader that decide which images come, and how."""
+    if not isinstance(loader, dict):
+        return {}
+    return {
+        key: _plain(loader.get(key), NOT_DESCRIBED_OF_DATA)
+        for key in ('dataset', 'sampler', 'batch_sampler')
+    }
 
 
 def _batch_size(loader: DataLoader) -> int:
@@ -77,6 +104,14 @@ def _class_counts(dataset: Any) -> list[int]:
         if counts is not None:
             return [int(count) for count in counts]
     return []
+
+
+def _subset_hash(dataset: Any) -> str | None:
+    for one in wrapped_datasets(dataset):
+        subset = getattr(one, 'hash', None)
+        if isinstance(subset, str):
+            return subset
+    return None
 
 
 def _settings(hook: Hook) -> dict:
@@ -142,7 +177,10 @@ class ScheduleGuardHook(Hook):
                 'schedule, batch size and training set are the same as before.'
             )
             return
-        found = list(differences(checkpoint[KEY], describe_training(runner)))
+        before = checkpoint[KEY]
+        # A checkpoint of an earlier version describes less.
+        now = {k: v for k, v in describe_training(runner).items() if k in before}
+        found = list(differences(before, now))
         if found:
             more = len(found) - MAX_LISTED
             listed = found[:MAX_LISTED] + ([f'and {more} more'] if more > 0 else [])

@@ -3,11 +3,12 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -15,13 +16,15 @@ from ...utils import find_config
 from ..checkpoint_io import CheckpointError
 from ..hooks.nan_guard import NonFiniteError
 from ..hooks.schedule_guard import ScheduleChangedError
+from .errors import UsageError
+from .options import OptionsAction, merge_options
+from .schedule import scale_schedule
 
+# Exit status of a program that Ctrl-C ended.
+INTERRUPTED = 128 + 2
+# Seconds that the other processes leave to the first one to tell what is wrong.
+PATIENCE = 10
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
-
-class UsageError(Exception):
-    """Options that cannot be followed, in words for the user."""
-
 
 # Errors whose message says it all; others keep their traceback.
 USER_ERRORS = (UsageError, CheckpointError, NonFiniteError, ScheduleChangedError)
@@ -38,11 +41,11 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         default={},
         metavar='KEY=VALUE',
         help='settings that override the config, such as '
-        'train_dataloader.batch_size=64 or optim_wrapper.clip_grad="dict(max_norm=5)"',
+        'train_dataloader.batch_size=64 or optim_wrapper.clip_grad.max_norm=5',
     )
     parser.add_argument(
         '--launcher',
@@ -53,18 +56,23 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
-def load_config(args: argparse.Namespace) -> Config:
+def load_config(args: argparse.Namespace, epochs: int | None = None) -> Config:
     """Read the config, a path or a name, and apply the options common to both tools.
 
+    Args:
+        args: The options.
+        epochs: Scale the schedule to this length, before ``--cfg-options`` apply.
+
     Raises:
-        UsageError: If there is no such config.
+        UsageError: If there is no such config, or an option that does not fit it.
     """
     try:
         path = find_config(args.config)
     except FileNotFoundError as err:
         raise UsageError(str(err)) from None
     cfg = Config.fromfile(path)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg.merge_from_dict(scale_schedule(cfg, epochs))
+    merge_options(cfg, args.cfg_options)
     drop_hooks(cfg)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
@@ -110,7 +118,8 @@ def build_runner(cfg: Config) -> Runner:
 
 def is_first_process() -> bool:
     """Whether this process is the one that speaks; also before they are connected."""
-    return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))) == 0
+    names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+    return int(next((os.environ[n] for n in names if n in os.environ), 0)) == 0
 
 
 def say(message: str) -> None:
@@ -126,7 +135,20 @@ def run_main(main: Callable[[argparse.Namespace], object], parser, argv) -> None
     try:
         main(args)
     except USER_ERRORS as err:
+        if not is_first_process():
+            # The first one tells the same; the launcher ends all when the first of any
+            # has ended, so wait for that. What is wrong here alone is told here.
+            time.sleep(PATIENCE)
         sys.exit(f'error: {err}')
+    except KeyboardInterrupt:
+        if is_first_process():
+            print('interrupted', file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except OSError as err:
+        if err.filename is None:
+            raise
+        # From any process: a disk may be full, or a file absent, on one machine only.
+        sys.exit(f'error: {err.filename}: {err.strerror or err}')
 
 
 def existing_file(path: str | None, what: str) -> str:

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from torch import distributed
 
-from .common import UsageError
+from .errors import UsageError
 
 
 @contextmanager
@@ -61,9 +61,11 @@ def check_launcher(launcher: str) -> None:
             'without GPUs start the processes with tools/dist_train.sh'
         )
     if launcher == 'pytorch' and torch.cuda.is_available():
-        rank, devices = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
-        if rank >= devices:
+        # The same in each process, for only the first one speaks.
+        here = int(os.environ.get('LOCAL_WORLD_SIZE', started))
+        devices = torch.cuda.device_count()
+        if here > devices:
             raise UsageError(
-                f'expected at most one process for each of {devices} GPUs, got process '
-                f'{rank + 1}; for processes on the CPU set CUDA_VISIBLE_DEVICES=-1'
+                f'expected at most one process for each of {devices} GPUs, got {here}; '
+                'for processes on the CPU set CUDA_VISIBLE_DEVICES=-1'
             )

@@ -15,7 +15,6 @@ from mmengine.evaluator import DumpResults
 
 from ..checkpoint_io import write_atomically
 from .common import (
-    UsageError,
     add_common_options,
     build_runner,
     existing_file,
@@ -23,6 +22,7 @@ from .common import (
     run_main,
     set_dataloader_defaults,
 )
+from .errors import UsageError
 from .processes import processes
 
 
@@ -71,6 +71,11 @@ def test(args: argparse.Namespace) -> dict:
     """
     if args.out_item is not None and args.out is None:
         raise UsageError('--out-item: expected --out FILE too, got none')
+    if args.tta and (args.show or args.show_dir is not None):
+        raise UsageError(
+            '--tta: expected no --show or --show-dir, got both; draw without --tta, '
+            'for there is no one image behind an average over views'
+        )
     cfg = load_config(args)
     if cfg.get('test_dataloader') is None:
         raise UsageError(
@@ -136,6 +141,7 @@ def write_metrics(metrics: dict, args: argparse.Namespace) -> None:
         content = {
             'config': args.config,
             'checkpoint': args.checkpoint,
+            'options': args.cfg_options,
             'metrics': metrics,
         }
         text = json.dumps(content, indent=2, default=_json_value)

@@ -3,22 +3,25 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from mmengine.config import Config, ConfigDict
 
 from ..checkpoint_io import latest_checkpoint
 from .common import (
-    UsageError,
     add_common_options,
     build_runner,
     existing_file,
+    is_first_process,
     load_config,
     run_main,
     say,
     set_dataloader_defaults,
 )
+from .errors import UsageError
 from .processes import processes
+from .work_dir import locked, refuse_earlier_run, remove_earlier_run
 
 PRECISIONS = ('fp16', 'bf16')
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -46,6 +49,18 @@ def make_parser() -> argparse.ArgumentParser:
         const='auto',
         metavar='CHECKPOINT',
         help="go on from this checkpoint, or from the work directory's latest one",
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start anew where an earlier run has left checkpoints, and remove these '
+        '(epoch_*.pth, iter_*.pth, best_*.pth, last_checkpoint)',
+    )
+    parser.add_argument(
+        '--epochs',
+        type=int,
+        help='train this long, with the schedule of learning rate and re-weighting '
+        'scaled to it; --cfg-options apply afterwards',
     )
     parser.add_argument(
         '--amp',
@@ -76,7 +91,7 @@ def train(args: argparse.Namespace) -> None:
     Raises:
         UsageError: If they cannot be followed.
     """
-    cfg = load_config(args)
+    cfg = load_config(args, args.epochs)
     if cfg.get('train_dataloader') is None:
         raise UsageError(
             f'expected a config for training, got {args.config}, which has '
@@ -91,9 +106,13 @@ def train(args: argparse.Namespace) -> None:
     set_dataloader_defaults(
         cfg, DATALOADERS, not args.no_pin_memory, not args.no_persistent_workers
     )
-    set_start(cfg, args.resume)
-    with processes(cfg):
-        build_runner(cfg).train()
+    # The first process holds the work directory. All look into it before they are
+    # connected, thus before any of them writes checkpoints of this run.
+    with locked(cfg.work_dir) if is_first_process() else nullcontext():
+        set_work_dir(cfg, bool(args.resume or cfg.get('resume')), args.overwrite)
+        set_start(cfg, args.resume)
+        with processes(cfg):
+            build_runner(cfg).train()
 
 
 def set_precision(optim_wrapper: ConfigDict, precision: str) -> None:
@@ -157,3 +176,24 @@ def set_start(cfg: Config, resume: str | None) -> None:
         say(f'Resuming from {resume}.')
     elif cfg.get('load_from'):
         existing_file(cfg.load_from, 'a checkpoint in load_from')
+
+
+def set_work_dir(cfg: Config, resuming: bool, overwrite: bool) -> None:
+    """See to it that a new run does not mix with an earlier one.
+
+    Args:
+        cfg: The config.
+        resuming: Whether to go on was asked for, though there may be nothing yet.
+        overwrite: Whether the checkpoints of an earlier run are to be removed.
+
+    Raises:
+        UsageError: If it would, or if the options contradict each other.
+    """
+    if overwrite and resuming:
+        raise UsageError('--overwrite: expected to start anew, got --resume too')
+    if overwrite and is_first_process():
+        removed = remove_earlier_run(cfg.work_dir, cfg.get('load_from'))
+        if removed:
+            say(f'Removed from {cfg.work_dir}: {", ".join(removed)}.')
+    elif not (overwrite or resuming):
+        refuse_earlier_run(cfg.work_dir)

@@ -1,0 +1,152 @@
+"""Options of the tools: what is refused, what is scaled, how errors are told."""
+
+import argparse
+
+import pytest
+from mmengine.config import Config
+
+from ride_mm.engine.launch import train_main
+from ride_mm.engine.launch.common import (
+    PATIENCE,
+    add_common_options,
+    load_config,
+    run_main,
+)
+from ride_mm.engine.launch.errors import UsageError
+from ride_mm.engine.launch.options import merge_options
+from ride_mm.engine.launch.schedule import scale_schedule
+from ride_mm.engine.launch.training import make_parser
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='tool')
+    add_common_options(parser)
+    return parser
+
+
+class TestConfigOptions:
+    @pytest.mark.parametrize(
+        ('option', 'message'),
+        [
+            ('optim_wraper.clip_grad', 'did you mean optim_wrapper'),
+            ('xyz', "got 'xyz'$"),
+            ('param_scheduler.5.end', 'settings that fit the config'),
+        ],
+    )
+    def test_what_is_no_setting_is_refused(self, option, message):
+        cfg = Config({'optim_wrapper': {}, 'param_scheduler': [{}]})
+        with pytest.raises(UsageError, match=message):
+            merge_options(cfg, {option: 1})
+
+    def test_settings_of_config_and_runner_are_taken(self):
+        cfg = Config({'of_mine': {'a': 1}})
+        options = {'of_mine.a': 2, 'randomness.seed': 3, 'tta_model.type': 'A'}
+        merge_options(cfg, options)
+        assert cfg.of_mine.a == 2
+        assert cfg.randomness.seed == 3
+        assert cfg.tta_model.type == 'A'
+
+    @pytest.mark.parametrize('option', ['train_cfg', '=1', 'a=[1,'])
+    def test_what_is_no_option_is_one_line(self, option, capsys):
+        with pytest.raises(SystemExit) as err:
+            parser().parse_args(['--cfg-options', option])
+        assert err.value.code == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith('tool: error: argument --cfg-options: ')
+
+    def test_example_of_the_help(self):
+        example = 'optim_wrapper.clip_grad.max_norm=5'
+        assert example in ''.join(parser().format_help().split())
+        args = make_parser().parse_args(['ride_r20_digitslt', '--cfg-options', example])
+        assert load_config(args).optim_wrapper.clip_grad == {'max_norm': 5}
+
+
+class TestEpochs:
+    def test_schedule_is_scaled_and_options_win(self):
+        args = make_parser().parse_args(
+            [
+                *('ride_r20_digitslt', '--epochs', '20', '--cfg-options'),
+                'param_scheduler.1.milestones=[3,4]',
+            ]
+        )
+        cfg = load_config(args, args.epochs)
+        assert cfg.train_cfg.max_epochs == 20
+        assert cfg.train_cfg.val_interval == 10
+        assert cfg.param_scheduler[0].end == 1
+        assert cfg.param_scheduler[1].milestones == [3, 4]
+        assert cfg.default_hooks.reweight.reweight_epoch == 14
+
+    def test_short_schedules(self):
+        cfg = Config(
+            {
+                'train_cfg': {'max_epochs': 100, 'val_interval': 10},
+                'param_scheduler': [
+                    {'begin': 0, 'end': 5},
+                    {'begin': 5, 'end': 100, 'T_max': 95},
+                    {'milestones': [60]},
+                ],
+            }
+        )
+        assert scale_schedule(cfg, 1) == {
+            'train_cfg.max_epochs': 1,
+            'train_cfg.val_interval': 1,
+            'param_scheduler.0.end': 1,
+            'param_scheduler.1.begin': 0,
+            'param_scheduler.1.end': 1,
+            'param_scheduler.1.T_max': 1,
+            'param_scheduler.2.milestones': [1],
+        }
+
+    def test_single_scheduler(self):
+        cfg = Config({'train_cfg': {'max_epochs': 4}, 'param_scheduler': {'T_max': 4}})
+        assert scale_schedule(cfg, 2)['param_scheduler.T_max'] == 2
+
+    @pytest.mark.parametrize(
+        ('train_cfg', 'epochs'),
+        [({'max_epochs': 4}, 0), ({'max_iters': 4}, 2), (None, 2)],
+    )
+    def test_impossible_lengths_are_refused(self, train_cfg, epochs):
+        with pytest.raises(UsageError, match='--epochs: expected'):
+            scale_schedule(Config({'train_cfg': train_cfg}), epochs)
+
+
+class TestErrors:
+    def run(self, error: BaseException) -> object:
+        def fail(args):
+            raise error
+
+        with pytest.raises(SystemExit) as err:
+            run_main(fail, parser(), [])
+        return err.value.code
+
+    def test_other_processes_let_the_first_one_speak(self, monkeypatch, capsys):
+        assert self.run(UsageError('no')) == 'error: no'
+        monkeypatch.setenv('RANK', '1')
+        waited = []
+        monkeypatch.setattr('time.sleep', waited.append)
+        # The launcher ends it meanwhile, unless only this process has failed.
+        assert self.run(UsageError('no')) == 'error: no'
+        assert waited == [PATIENCE]
+        assert self.run(KeyboardInterrupt()) == 130
+        assert capsys.readouterr().err == ''
+
+    def test_interrupted(self, capsys):
+        assert self.run(KeyboardInterrupt()) == 130
+        assert capsys.readouterr().err == 'interrupted\n'
+
+    def test_errors_of_files_name_them(self):
+        error = OSError(28, 'No space left on device', 'epoch_1.pth')
+        assert self.run(error) == 'error: epoch_1.pth: No space left on device'
+
+    def test_other_errors_keep_their_traceback(self):
+        def fail(args):
+            raise OSError('unknown')
+
+        with pytest.raises(OSError, match='unknown'):
+            run_main(fail, parser(), [])
+
+    def test_work_dir_that_is_a_file(self, tmp_path):
+        (tmp_path / 'file').write_text('')
+        with pytest.raises(SystemExit) as err:
+            train_main(['ride_r20_digitslt', '--work-dir', str(tmp_path / 'file')])
+        assert err.value.code == f'error: {tmp_path / "file"}: File exists'
