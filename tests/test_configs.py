@@ -12,6 +12,7 @@ from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from ride_mm.engine.launch.schedule import scale_schedule
 from ride_mm.utils import resource_root
 
 ROOT = resource_root() / 'configs'
@@ -89,6 +90,16 @@ def test_learning_rates_of_the_short_schedule():
     config = load('ride/ride_r32_cifar100lt_30e.py')
     expected = [0.05] + [0.1] * 23 + [1e-3] * 3 + [1e-5] * 3
     np.testing.assert_allclose(learning_rates(config), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize('epochs', [3, 15, 60])
+def test_learning_rates_of_a_scaled_schedule_reach_the_full_rate(epochs):
+    config = load('ride/ride_r32_cifar100lt_30e.py')
+    config.merge_from_dict(scale_schedule(config, epochs))
+    rates = learning_rates(config)
+    assert len(rates) == epochs
+    assert max(rates) == pytest.approx(0.1)
+    assert min(rates) == rates[-1] == pytest.approx(1e-5)
 
 
 def steps(name: str) -> None:

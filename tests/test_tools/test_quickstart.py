@@ -132,7 +132,10 @@ def test_the_schedule_is_scaled():
     cfg = Config(
         dict(
             train_cfg=dict(max_epochs=40),
-            param_scheduler=[dict(begin=0, end=2), dict(milestones=[28, 36])],
+            param_scheduler=[
+                dict(type='LinearLR', start_factor=0.5, begin=0, end=2),
+                dict(type='MultiStepLR', milestones=[28, 36]),
+            ],
             default_hooks=dict(reweight=dict(reweight_epoch=28)),
         )
     )
@@ -141,6 +144,7 @@ def test_the_schedule_is_scaled():
     assert scale_schedule(cfg, 10) == {
         'train_cfg.max_epochs': 10,
         'param_scheduler.0.end': 1,
+        'param_scheduler.0.start_factor': 1.0,
         'param_scheduler.1.milestones': [7, 9],
         'default_hooks.reweight.reweight_epoch': 7,
     }

@@ -62,6 +62,9 @@ def _scale_scheduler(scheduler: dict, scale: float, where: str) -> dict[str, obj
     }
     if 'begin' in scaled and 'end' in scaled:  # One without an epoch is refused.
         scaled['begin'] = min(scaled['begin'], scaled['end'] - 1)
+    if 'start_factor' in scheduler and scaled.get('end') == scaled.get('begin', 0) + 1:
+        # A warm-up of one epoch would never reach the full rate.
+        scaled['start_factor'] = 1.0
     for key in LISTS:
         if scheduler.get(key):
             scaled[key] = [max(1, int(scale * epoch)) for epoch in scheduler[key]]
