@@ -137,13 +137,34 @@ def test_cosine_classifier_is_its_equation():
         assert layer(x).dtype == torch.float32
 
 
-def test_logits_and_losses_are_fp32_under_autocast():
-    for classifier in ('cosine', 'linear'):
-        head = build_head(classifier=classifier, diversity=dict(type='DiversityLoss'))
-        with torch.autocast('cpu', dtype=torch.bfloat16):
-            assert head.expert_logits(features()).dtype == torch.float32
-            losses = head.loss(features(), samples())
-        assert all(loss.dtype == torch.float32 for loss in losses.values())
+HALF = [torch.bfloat16, torch.float16]
+
+
+@pytest.mark.parametrize('dtype', HALF)
+@pytest.mark.parametrize('classifier', ['cosine', 'linear'])
+def test_logits_and_losses_are_fp32_under_autocast(classifier, dtype):
+    head = build_head(classifier=classifier, diversity=dict(type='DiversityLoss'))
+    with torch.autocast('cpu', dtype=dtype):
+        assert head.expert_logits(features()).dtype == torch.float32
+        losses = head.loss(features(), samples())
+    assert all(loss.dtype == torch.float32 for loss in losses.values())
+
+
+@pytest.mark.parametrize('dtype', HALF)
+def test_a_training_step_in_mixed_precision_is_close_to_fp32(dtype):
+    model = build_classifier()
+    model.init_weights()
+    images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    expected = model(images, samples(), mode='loss')
+    with torch.autocast('cpu', dtype=dtype):
+        losses = model(images, samples(), mode='loss')
+    for name, loss in losses.items():
+        assert loss.dtype == torch.float32
+        assert loss.item() == pytest.approx(expected[name].item(), rel=0.1, abs=0.1)
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.dtype == torch.float32, name
+        assert torch.isfinite(parameter.grad).all(), name
 
 
 @pytest.mark.parametrize(
