@@ -26,6 +26,21 @@ def parser() -> argparse.ArgumentParser:
 
 class TestConfigOptions:
     @pytest.mark.parametrize(
+        ('text', 'value'),
+        [
+            ('own data/bird photos', 'own data/bird photos'),
+            ('[1, 2]', [1, 2]),
+            ('1,2', [1, 2]),
+            ('0.5', 0.5),
+            ('None', None),
+            ('true', True),
+        ],
+    )
+    def test_values_are_read_and_spaces_of_a_path_stay(self, text, value):
+        args = parser().parse_args(['--cfg-options', f'data_root={text}'])
+        assert args.cfg_options == {'data_root': value}
+
+    @pytest.mark.parametrize(
         ('option', 'message'),
         [
             ('optim_wraper.clip_grad', 'did you mean optim_wrapper'),

@@ -21,14 +21,14 @@ def folder(tmp_path) -> Path:
     stream = np.random.RandomState(0)
     for part, extra in (('train', 2), ('test', 0)):
         for index, (name, size) in enumerate(SIZES.items()):
-            where = tmp_path / 'own-data' / part / name
+            where = tmp_path / 'own data' / part / name
             where.mkdir(parents=True)
             for i in range(size + extra):
                 mode = ('RGB', 'L', 'RGBA', 'P')[(index + i) % 4]
                 pixels = stream.randint(0, 256, (40 + 9 * i, 50, 3)).astype(np.uint8)
                 Image.fromarray(pixels).convert(mode).save(where / f'bild {i}.png')
-    (tmp_path / 'own-data/train/rare/Thumbs.db').write_bytes(b'no image')
-    return tmp_path / 'own-data'
+    (tmp_path / 'own data/train/rare/Thumbs.db').write_bytes(b'no image')
+    return tmp_path / 'own data'
 
 
 def options(folder: Path) -> list[str]:

@@ -27,7 +27,11 @@ FURTHER_KEYS = frozenset(
 
 
 class OptionsAction(DictAction):
-    """MMEngine's ``KEY=VALUE`` with errors that name the option."""
+    """MMEngine's ``KEY=VALUE`` with errors that name the option.
+
+    Spaces in a value that is no list stay, as in the path of a folder; MMEngine drops
+    them.
+    """
 
     def __call__(
         self,
@@ -44,6 +48,14 @@ class OptionsAction(DictAction):
             super().__call__(parser, namespace, values, option_string)
         except AssertionError as err:  # Brackets that do not match.
             raise argparse.ArgumentError(self, str(err)) from None
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        """Turn the text of a value into the value."""
+        value = val.strip('\'"')
+        if ' ' in value and not any(sign in value for sign in ',[]()'):
+            return value
+        return DictAction._parse_iterable(val)
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
