@@ -32,6 +32,7 @@ from ride_mm.analysis import (  # noqa: E402
     plot_accuracy_by_class,
     read_class_accuracy,
 )
+from ride_mm.engine.checkpoint_io import write_atomically  # noqa: E402
 from ride_mm.engine.launch.schedule import scale_schedule  # noqa: E402
 from ride_mm.utils import SHOT_GROUPS, find_config, resource_root  # noqa: E402
 
@@ -286,9 +287,7 @@ def read_json(path: Path) -> dict:
 
 def write_json(path: Path, content: dict) -> None:
     """Write a file at once or not at all."""
-    temporary = path.with_name(f'{path.name}.tmp')
-    temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-    temporary.replace(path)
+    write_atomically(json.dumps(content, indent=2) + '\n', path)
 
 
 if __name__ == '__main__':

@@ -15,8 +15,8 @@ class SyncBatchNormStatsHook(Hook):
 
     Each process has seen other images. Validation and the checkpoint, which holds those
     of one process, then have the same statistics everywhere, and a run resumed from it
-    goes on as if never interrupted. Other buffers (class counts, numbers of batches,
-    margins) are equal in all processes by construction and are left alone: an average,
+    goes on as if never interrupted. Other buffers (class counts, numbers of batches)
+    are equal in all processes by construction and are left alone: an average,
     such as that of MMEngine's SyncBuffersHook, would round them.
     """
 

@@ -1,8 +1,8 @@
 """Accuracy by shots."""
 
 import csv
+import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from mmengine.dist import is_main_process
@@ -10,6 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmpretrain.registry import METRICS
 
+from ...engine.checkpoint_io import write_atomically
 from ...utils.shots import SHOT_GROUPS, shot_groups
 
 
@@ -146,13 +147,12 @@ class ShotAccuracy(BaseMetric):
 
     def _write_csv(self, counts, images, correct) -> None:
         classes = (self.dataset_meta or {}).get('classes') or range(len(counts))
-        path = Path(self.csv)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open('w', newline='', encoding='utf-8') as file:
-            writer = csv.writer(file)
-            writer.writerow(
-                ['class_index', 'class_name', 'shots', 'images', 'correct', 'accuracy']
-            )
-            for c, name in enumerate(classes):
-                accuracy = f'{100 * correct[c] / images[c]:.4f}' if images[c] else ''
-                writer.writerow([c, name, counts[c], images[c], correct[c], accuracy])
+        text = io.StringIO(newline='')
+        writer = csv.writer(text)
+        writer.writerow(
+            ['class_index', 'class_name', 'shots', 'images', 'correct', 'accuracy']
+        )
+        for c, name in enumerate(classes):
+            accuracy = f'{100 * correct[c] / images[c]:.4f}' if images[c] else ''
+            writer.writerow([c, name, counts[c], images[c], correct[c], accuracy])
+        write_atomically(text.getvalue(), self.csv)

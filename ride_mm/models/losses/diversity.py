@@ -49,7 +49,7 @@ def official_diversity(expert_logits: Tensor, temperature: Tensor | float) -> Te
     Returns:
         A scalar.
     """
-    num_experts, batch_size = expert_logits.shape[:2]
+    batch_size = expert_logits.shape[1]
     mean_temperature = torch.as_tensor(temperature).mean()
     log_experts = F.log_softmax(expert_logits / temperature, dim=-1)  # (E, N, C)
     mean_logits = expert_logits.detach().mean(0)
