@@ -1,10 +1,12 @@
 """Hooks that compare data sets with each other and checkpoints with models."""
 
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import BaseLoop
 
 from ride_mm.datasets import Digits, LongTailed
 from ride_mm.engine.checkpoint_io import CheckpointError
@@ -125,3 +127,54 @@ def test_missing_and_unknown_tensors_are_named():
         'x: expected shape (2,), got no such tensor',
         'y: expected no such tensor, got shape (2,)',
     ]
+
+
+def build_router(num_experts=2, **backbone):
+    return RIDEClassifier(
+        num_experts=num_experts,
+        backbone=dict(type='RIDEResNetCIFAR', depth=20, **backbone),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='RouterHead', num_classes=3, top_z=3),
+    )
+
+
+def start(model, checkpoint):
+    """Load a checkpoint as ``load_from`` of a training does."""
+    loop = mock.Mock(spec=BaseLoop)
+    runner = SimpleNamespace(model=model, _train_loop=loop, _resume=False)
+    FitCheckHook().after_load_checkpoint(runner, checkpoint)
+
+
+def test_routers_start_from_all_of_stage_one():
+    state = build_model().state_dict()
+    start(build_router(), dict(state_dict=state))
+    start(build_router(), dict(state_dict=build_router().state_dict()))
+    del state['backbone.experts.1.layer3.0.conv1.weight']
+    with pytest.raises(CheckpointError, match=r'1\.layer3\.0.* got no such tensor'):
+        start(build_router(), dict(state_dict=state))
+
+
+def test_routers_refuse_a_stage_one_of_other_experts_classes_or_width():
+    for model, message in (
+        (build_model(num_experts=4), 'experts: expected 2, got 4'),
+        (build_model(num_classes=5), r'shape \(48, 3\), got shape \(48, 5\)'),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            start(build_router(), dict(state_dict=model.state_dict()))
+    with pytest.raises(CheckpointError, match=r'shape \(32, .* got shape \(24, '):
+        start(
+            build_router(expert_width=1.0), dict(state_dict=build_model().state_dict())
+        )
+
+
+def test_other_models_start_from_whatever_fits():
+    start(build_model(), dict(state_dict=build_model(num_experts=4).state_dict()))
+
+
+def test_routers_need_a_checkpoint():
+    runner = SimpleNamespace(model=build_router(), _has_loaded=False)
+    with pytest.raises(CheckpointError, match='expected load_from=CHECKPOINT'):
+        FitCheckHook().before_train(runner)
+    runner._has_loaded = True
+    FitCheckHook().before_train(runner)
+    FitCheckHook().before_train(SimpleNamespace(model=build_model(), _has_loaded=False))

@@ -33,14 +33,14 @@ class Wrapper(nn.Module):
         self.module = module
 
 
-def build_model(num_classes=3, **loss):
+def build_model(num_classes=3, head='MultiExpertHead', **loss):
     return MODELS.build(
         dict(
             type='RIDEClassifier',
             backbone=dict(type='RIDEResNetCIFAR', depth=20),
             neck=dict(type='GlobalAveragePooling'),
             head=dict(
-                type='MultiExpertHead',
+                type=head,
                 num_classes=num_classes,
                 loss=dict(type='LDAMLoss', reweight='deferred', **loss),
                 diversity=dict(type='DiversityLoss', class_factor=0.05),
@@ -129,6 +129,16 @@ def test_reweighting_follows_from_the_epoch_alone(epoch, active):
 def test_a_schedule_without_effect_is_refused(reweight_epoch, message):
     with pytest.raises(ValueError, match=message):
         DeferredReweightHook(reweight_epoch).before_train(build_runner(build_model()))
+
+
+def test_losses_that_a_router_head_keeps_do_not_wait():
+    model = build_model(head='RouterHead')
+    runner = build_runner(model)
+    runner.epoch = 170
+    DeferredReweightHook().before_train(runner)
+    hook = DeferredReweightHook(reweight_epoch=160)
+    hook.before_train_epoch(runner)
+    assert not model.head.loss_module.reweighting
 
 
 def test_a_negative_epoch_is_refused():

@@ -10,6 +10,7 @@ import torch
 from golden import state_dict, tensor
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
 
 from ride_mm.utils import find_config
 
@@ -24,18 +25,23 @@ def our_key(official: str) -> str:
         return f'backbone.experts.{expert}.layer{stage}.{rest}'
     if match := re.match(r'linears\.(.*)', key):
         return f'head.classifiers.{match[1]}'
+    if match := re.match(r'expert_help_pred_hidden_fcs\.(.*)', key):
+        return f'head.router.hidden.{match[1]}'
+    if match := re.match(r'expert_help_pred_fc\.(.*)', key):
+        return f'head.router.output.0.{match[1]}'
     return f'backbone.{key}'
 
 
-def build_case(case: dict, backbone: dict) -> torch.nn.Module:
+def build_case(case: dict, backbone: dict, **head) -> torch.nn.Module:
     args = case['args']
+    head = dict(type='MultiExpertHead', num_classes=args['num_classes']) | head
     model = MODELS.build(
         dict(
             type='RIDEClassifier',
             num_experts=args['num_experts'],
             backbone=backbone,
             neck=dict(type='GlobalAveragePooling'),
-            head=dict(type='MultiExpertHead', num_classes=args['num_classes']),
+            head=head,
         )
     )
     load_case(model, case)
@@ -49,7 +55,8 @@ def load_case(model: torch.nn.Module, case: dict) -> None:
     }
     result = model.load_state_dict(weights, strict=False)
     assert result.unexpected_keys == []
-    assert [k for k in result.missing_keys if not k.endswith('class_counts')] == []
+    not_stored = ('class_counts', 'threshold_logits')
+    assert [k for k in result.missing_keys if not k.endswith(not_stored)] == []
     model.eval()
 
 
@@ -102,3 +109,31 @@ def test_the_config_s_own_model_gives_the_reference_s_logits():
     preprocessor = config.data_preprocessor
     np.testing.assert_allclose(np.array(preprocessor.mean) / 255, case['mean'])
     np.testing.assert_allclose(np.array(preprocessor.std) / 255, case['std'])
+
+
+@pytest.mark.parametrize(
+    ('name', 'backbone'),
+    [
+        ('r32_4e_ea_cifar100', dict(type='RIDEResNetCIFAR', depth=32)),
+        ('r32_5e_ea_stops', dict(type='RIDEResNetCIFAR', depth=32)),
+        ('r50_3e_ea_inaturalist', dict(type='RIDEResNet', depth=50)),
+    ],
+)
+def test_routing_equals_the_reference(name: str, backbone: dict):
+    case = json.loads((DATA / f'{name}.json').read_text())
+    args = case['args']
+    head = dict(top_z=args['top_choices_num'], pos_weight=args['pos_weight'])
+    model = build_case(case, backbone, type='RouterHead', **head)
+    assert sum(p.numel() for p in model.parameters()) == case['num_parameters']
+    expected = np.load(DATA / f'{name}.npz')
+    images = case_images(case)
+    labels = torch.from_numpy(expected['target'])
+    samples = [DataSample().set_gt_label(label) for label in labels]
+    with torch.no_grad():
+        routed = model.route(images)
+        features = model.extract_feat(images)
+        losses = model.head.loss(features, samples)
+    assert routed.num_experts.tolist() == expected['num_experts'].tolist()
+    assert relative_error(routed.logits, expected['logits']) < 1e-4
+    assert relative_error(model.head(features), expected['train_logits']) < 1e-4
+    assert relative_error(losses['loss_router'], expected['router_loss']) < 1e-5

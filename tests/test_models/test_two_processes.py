@@ -12,7 +12,7 @@ from ride_mm.models import RIDEClassifier
 COUNTS = [400, 90, 30, 4]
 # Halves of very different weight: one process sees the head, the other the tail.
 LABELS = [0, 0, 0, 1, 3, 3, 2, 3]
-FORMS = ('official', 'paper')
+FORMS = ('official', 'paper', 'router')
 
 
 def build_model(form: str) -> torch.nn.Module:
@@ -22,12 +22,16 @@ def build_model(form: str) -> torch.nn.Module:
         backbone=dict(type='RIDEResNetCIFAR', depth=20),
         neck=dict(type='GlobalAveragePooling'),
         head=dict(
-            type='MultiExpertHead',
+            type='RouterHead' if form == 'router' else 'MultiExpertHead',
             num_classes=len(COUNTS),
             loss=dict(type='LDAMLoss', reweight='deferred'),
             diversity=dict(
-                type='DiversityLoss', factor=-0.45, form=form, class_factor=0.05
+                type='DiversityLoss',
+                factor=-0.45,
+                form='paper' if form == 'paper' else 'official',
+                class_factor=0.05,
             ),
+            **(dict(top_z=2) if form == 'router' else {}),
         ),
     )
     for module in model.modules():
@@ -43,10 +47,10 @@ def gradients(form: str, part: slice, wrap=lambda model: model) -> tuple:
     images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     samples = [DataSample().set_gt_label(label) for label in LABELS]
     losses = model(images[part], samples[part], mode='loss')
-    total = sum(losses.values())
+    total = sum(value for name, value in losses.items() if 'loss' in name)
     total.backward()
-    named = model.named_parameters()
-    return total.detach(), {name.removeprefix('module.'): p.grad for name, p in named}
+    learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    return total.detach(), {n.removeprefix('module.'): p.grad for n, p in learning}
 
 
 def one_of_two(rank: int, address: str, out: str) -> None:
@@ -77,6 +81,7 @@ def test_two_processes_equal_one(form: str, of_two_processes: dict):
     loss, expected = gradients(form, slice(0, 8))
     assert got.pop('loss').item() == pytest.approx(loss.item(), rel=1e-5)
     assert got.keys() == expected.keys()
+    assert all('head.router' in name for name in expected) == (form == 'router')
     largest = max(g.abs().max() for g in expected.values())
     for name, gradient in expected.items():
         assert gradient.abs().sum() > 0, name

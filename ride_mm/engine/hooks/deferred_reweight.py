@@ -1,8 +1,21 @@
 """Hook that starts deferred re-weighting (DRW)."""
 
+from collections.abc import Iterator
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
+from torch import nn
+
+
+def deferred_modules(model: nn.Module) -> Iterator[nn.Module]:
+    """Modules that wait for re-weighting, but for those inside of ``losses_idle``."""
+    if getattr(model, 'losses_idle', False):
+        return
+    if getattr(model, 'deferred', False):
+        yield model
+    for child in model.children():
+        yield from deferred_modules(child)
 
 
 @HOOKS.register_module()
@@ -35,11 +48,7 @@ class DeferredReweightHook(Hook):
             ValueError: If ``reweight_epoch`` leaves no epoch, or a loss waits for a
                 hook that never starts.
         """
-        waiting = [
-            type(module).__name__
-            for module in runner.model.modules()
-            if getattr(module, 'deferred', False)
-        ]
+        waiting = [type(m).__name__ for m in deferred_modules(runner.model)]
         if self.reweight_epoch is None:
             if waiting:
                 raise ValueError(
@@ -68,6 +77,5 @@ class DeferredReweightHook(Hook):
             runner.logger.info(
                 f'Epoch {runner.epoch + 1}: deferred re-weighting starts'
             )
-        for module in runner.model.modules():
-            if getattr(module, 'deferred', False):
-                module.set_reweighting(active)
+        for module in deferred_modules(runner.model):
+            module.set_reweighting(active)

@@ -1,4 +1,4 @@
-"""Hook that refuses to test or resume a checkpoint of another model."""
+"""Hook that refuses a checkpoint of another model."""
 
 import re
 from collections.abc import Mapping
@@ -7,12 +7,16 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import HOOKS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..checkpoint_io import CheckpointError
 
 # Known without the checkpoint, or not needed by a model that is not trained on.
 OPTIONAL = ('class_counts', 'num_batches_tracked')
+# Known without the checkpoint, too: 0.5, unless it says otherwise.
+THRESHOLDS = 'head.threshold_logits'
+# What stage two trains, and stage one's checkpoint does not have.
+ROUTER = 'head.router.'
 MAX_NAMED = 3
 
 
@@ -21,24 +25,28 @@ class FitCheckHook(Hook):
     """Refuses a checkpoint whose tensors are not those of the model.
 
     MMEngine tests the model with whatever fits and random numbers elsewhere. Starting a
-    training from another model's weights (``load_from``) stays as loose as it is.
+    training from another model's weights (``load_from``) stays as loose as it is, but
+    for the training of routers, which needs all of stage one: experts are not trained
+    there, so that whatever is missing would stay random.
     """
 
     priority = 'VERY_HIGH'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare names and shapes when testing and resuming.
+        """Compare names and shapes when testing, resuming and training routers.
 
         Raises:
             CheckpointError: With the first differences.
         """
         training = isinstance(runner._train_loop, BaseLoop)
-        if training and not runner._resume:
+        starting = training and not runner._resume
+        if starting and not _routed(runner):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        found = misfits(
-            _named(model.state_dict()), _named(checkpoint.get('state_dict', checkpoint))
-        )
+        expected = _named(_unwrapped(runner.model).state_dict())
+        got = _named(checkpoint.get('state_dict', checkpoint))
+        if starting:
+            expected, got = _without_router(expected), _without_router(got)
+        found = misfits(expected, got)
         if found:
             more = f'\n  and {len(found) - MAX_NAMED} more' * (len(found) > MAX_NAMED)
             raise CheckpointError(
@@ -46,6 +54,31 @@ class FitCheckHook(Hook):
                 + '\n  '.join(found[:MAX_NAMED])
                 + more
             )
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse to train routers of experts that have not been trained.
+
+        Raises:
+            CheckpointError: If no checkpoint was loaded.
+        """
+        pretrained = (_unwrapped(runner.model).init_cfg or {}).get('type')
+        if _routed(runner) and not runner._has_loaded and pretrained != 'Pretrained':
+            raise CheckpointError(
+                'RouterHead trains routers between experts that are trained already: '
+                "expected load_from=CHECKPOINT, stage one's, got none"
+            )
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
+
+
+def _routed(runner: Runner) -> bool:
+    return getattr(_unwrapped(runner.model), 'routed', False)
+
+
+def _without_router(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v for k, v in state_dict.items() if not k.startswith(ROUTER)}
 
 
 def _named(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -71,13 +104,15 @@ def misfits(model: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> li
     """
     lines = []
     experts = count_experts(model), count_experts(checkpoint)
-    if 0 not in experts and experts[0] != experts[1]:
+    if experts[1] == 0 < experts[0]:
+        lines.append(f'experts: expected {experts[0]}, got none')
+    elif 0 not in experts and experts[0] != experts[1]:
         lines.append(
             f'experts: expected {experts[0]}, got {experts[1]} (does --cfg-options '
             f'model.num_experts={experts[1]} belong to it?)'
         )
     for name in [*model, *(k for k in checkpoint if k not in model)]:
-        if name.endswith(OPTIONAL):
+        if name.endswith(OPTIONAL) or (name == THRESHOLDS and name not in checkpoint):
             continue
         expected, got = model.get(name), checkpoint.get(name)
         if _shape(expected) != _shape(got):

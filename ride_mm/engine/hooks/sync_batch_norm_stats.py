@@ -15,9 +15,11 @@ class SyncBatchNormStatsHook(Hook):
 
     Each process has seen other images. Validation and the checkpoint, which holds those
     of one process, then have the same statistics everywhere, and a run resumed from it
-    goes on as if never interrupted. Other buffers (class counts, numbers of batches)
-    are equal in all processes by construction and are left alone: an average,
-    such as that of MMEngine's SyncBuffersHook, would round them.
+    goes on as if never interrupted. A layer in eval mode, whose statistics stand still,
+    is left alone: a mean of equal numbers may differ from them. So are other buffers
+    (class counts, numbers of batches), which are equal in all processes by
+    construction: an average, such as that of MMEngine's SyncBuffersHook, would round
+    them.
     """
 
     priority = 'NORMAL'
@@ -45,6 +47,7 @@ class SyncBatchNormStatsHook(Hook):
         if get_world_size() == 1:
             return
         for module in runner.model.modules():
-            if isinstance(module, _NormBase) and module.track_running_stats:
+            tracks = isinstance(module, _NormBase) and module.track_running_stats
+            if tracks and module.training:
                 all_reduce(module.running_mean, op='mean')
                 all_reduce(module.running_var, op='mean')

@@ -175,7 +175,9 @@ def set_start(cfg: Config, resume: str | None) -> None:
         cfg.resume = True
         say(f'Resuming from {resume}.')
     elif cfg.get('load_from'):
-        existing_file(cfg.load_from, 'a checkpoint in load_from')
+        existing_file(
+            cfg.load_from, 'a checkpoint in load_from (--cfg-options load_from=FILE)'
+        )
 
 
 def set_work_dir(cfg: Config, resuming: bool, overwrite: bool) -> None:

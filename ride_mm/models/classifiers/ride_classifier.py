@@ -1,8 +1,14 @@
 """Classifier made of diverse experts."""
 
+import torch
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.registry import MODELS
-from torch import nn
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from ..backbones.expert_backbone import freeze
+from ..heads import RouterHead
+from ..routing import Routed
 
 
 @MODELS.register_module()
@@ -13,11 +19,17 @@ class RIDEClassifier(ImageClassifier):
     model.num_experts=4`` reaches backbone and head. The head's ``in_channels`` follow
     from the backbone. ``mode='tensor'`` returns the final logits (N, C).
 
+    With a :class:`RouterHead`, logits and predictions are routed: the trunk is computed
+    once, then expert by expert for the samples that still ask. Only the routers learn;
+    all else is frozen, BatchNorm's statistics too.
+
     Args:
         backbone: Config of an :class:`ExpertBackbone`.
         neck: Config of the pooling; it receives a tuple of E maps.
         head: Config of a :class:`MultiExpertHead`.
         num_experts: Number of experts, E.
+        channels_last: Whether images are laid out in memory with the channels last,
+            which lets convolutions on a CPU skip reordering. ``None`` does so on CPUs.
         **kwargs: Of MMPretrain's ``ImageClassifier``.
     """
 
@@ -27,6 +39,7 @@ class RIDEClassifier(ImageClassifier):
         neck: dict | None = None,
         head: dict | None = None,
         num_experts: int = 3,
+        channels_last: bool | None = None,
         **kwargs,
     ) -> None:
         backbone = _with_num_experts(backbone, num_experts, 'backbone')
@@ -38,9 +51,70 @@ class RIDEClassifier(ImageClassifier):
                 head = _with_in_channels(head, backbone)
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         self.num_experts = num_experts
+        self.channels_last = channels_last
         if getattr(self.data_preprocessor, 'num_classes', 0) is None and self.with_head:
             # Else MMPretrain's ClassNumCheckHook refuses what the user need not say.
             self.data_preprocessor.num_classes = self.head.num_classes
+        self.train(self.training)
+
+    @property
+    def routed(self) -> bool:
+        """Whether routers decide how many experts a sample asks."""
+        return self.with_head and isinstance(self.head, RouterHead)
+
+    def train(self, mode: bool = True) -> 'RIDEClassifier':
+        """Set the mode; with routers, all else stays frozen in eval mode."""
+        super().train(mode)
+        if self.routed:
+            freeze(list(self.children()))
+            self.head.router.train(mode).requires_grad_(True)
+        return self
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[DataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Tensor | list[DataSample] | dict[str, Tensor]:
+        """Compute logits, predictions or losses of images (N, 3, H, W).
+
+        Args:
+            inputs: Preprocessed images.
+            data_samples: Their labels, or samples to fill.
+            mode: ``'tensor'`` for logits (N, C), ``'predict'`` or ``'loss'``.
+        """
+        last = self.channels_last
+        if inputs.ndim == 4 and (inputs.device.type == 'cpu' if last is None else last):
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if mode == 'tensor' and self.routed:
+            return self.route(inputs).logits
+        return super().forward(inputs, data_samples, mode)
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs
+    ) -> list[DataSample]:
+        """Fill the data samples, routed if there are routers."""
+        if not self.routed:
+            return super().predict(inputs, data_samples, **kwargs)
+        return self.head.predict_routed(self.route(inputs), data_samples)
+
+    def route(self, inputs: Tensor) -> Routed:
+        """Ask the experts about images (N, 3, H, W), those only that are wanted.
+
+        Raises:
+            TypeError: If there are no routers.
+        """
+        if not self.routed:
+            raise TypeError(
+                'route: expected a RouterHead, got '
+                f'{type(self.head).__name__ if self.with_head else "no head"}'
+            )
+        return self.head.route(self.backbone.forward_trunk(inputs), self.pooled_feature)
+
+    def pooled_feature(self, trunk: Tensor, e: int) -> Tensor:
+        """Map the trunk's feature map to expert ``e``'s pooled feature, (N, D)."""
+        maps = (self.backbone.forward_expert(trunk, e),)
+        return (self.neck(maps) if self.with_neck else maps)[0]
 
 
 def _with_num_experts(part: dict | nn.Module, num_experts: int, name: str):

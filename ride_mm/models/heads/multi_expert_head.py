@@ -35,6 +35,7 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
             (RIDE's ablation).
         topk: Of the training accuracy.
         cal_acc: Whether to log the training accuracy of the joint decision.
+        keep_expert_logits: Whether predictions hold the logits of each expert.
         class_counts: Training images of each class, (C,); by default handed over by
             ``ClassCountsHook``.
         init_cfg: MMEngine's initialization.
@@ -52,6 +53,7 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
         collaborative: bool = False,
         topk: int | tuple[int, ...] = (1,),
         cal_acc: bool = False,
+        keep_expert_logits: bool = False,
         class_counts: Sequence[int] | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
@@ -80,6 +82,7 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
         self.in_channels = in_channels
         self.num_experts = num_experts
         self.collaborative = collaborative
+        self.keep_expert_logits = keep_expert_logits
         self.classifiers = ModuleList(
             CosineLinear(in_channels, num_classes, scale)
             if classifier == 'cosine'
@@ -201,7 +204,8 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
 
         Returns:
             The samples with ``pred_score`` (C,), a probability, ``pred_label`` (1,),
-            and ``expert_pred_label`` (E,), the decision of each expert on its own.
+            and ``expert_pred_label`` (E,), the decision of each expert on its own; with
+            ``keep_expert_logits`` also ``expert_logits`` (E, C).
         """
         return self._get_predictions(self.expert_logits(feats), data_samples)
 
@@ -210,6 +214,8 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
     ) -> list[DataSample]:
         samples = super()._get_predictions(expert_logits.mean(0), data_samples)
         labels = expert_logits.argmax(-1).T  # (N, E)
-        for sample, expert_labels in zip(samples, labels, strict=True):
-            sample.set_field(expert_labels, 'expert_pred_label')
+        for n, sample in enumerate(samples):
+            sample.set_field(labels[n], 'expert_pred_label')
+            if self.keep_expert_logits:
+                sample.set_field(expert_logits[:, n], 'expert_logits')
         return samples

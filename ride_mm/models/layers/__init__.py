@@ -2,5 +2,11 @@
 
 from .class_counts import ClassCountsMixin, modules_wanting_class_counts
 from .cosine_linear import CosineLinear
+from .expert_router import ExpertRouter
 
-__all__ = ['ClassCountsMixin', 'CosineLinear', 'modules_wanting_class_counts']
+__all__ = [
+    'ClassCountsMixin',
+    'CosineLinear',
+    'ExpertRouter',
+    'modules_wanting_class_counts',
+]

@@ -6,6 +6,7 @@ from .logit_adjustment import BalancedSoftmaxLoss, LogitAdjustmentLoss
 from .long_tailed_loss import LongTailedLoss
 from .reweighted_cross_entropy import ReweightedCrossEntropyLoss
 from .reweighting import effective_number_weights
+from .router_loss import router_loss, router_targets, running_means
 from .softmax_focal import SoftmaxFocalLoss
 
 __all__ = [
@@ -20,4 +21,7 @@ __all__ = [
     'ldam_margins',
     'official_diversity',
     'paper_diversity',
+    'router_loss',
+    'router_targets',
+    'running_means',
 ]

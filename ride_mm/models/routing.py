@@ -1,0 +1,94 @@
+"""Ask expert after expert, only for the samples that still want one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Routed:
+    """The decision on a batch, and what it took.
+
+    Attributes:
+        logits: Mean logits of the experts that each sample has asked, (N, C).
+        num_experts: How many these are, 1 to E, (N,) int64.
+        expert_logits: Logits of each expert, (N, E, C), NaN where it was not asked; on
+            request only.
+        router_scores: Logits of each router, (N, E - 1), NaN where it was not asked; on
+            request only.
+    """
+
+    logits: Tensor
+    num_experts: Tensor
+    expert_logits: Tensor | None = None
+    router_scores: Tensor | None = None
+
+
+def route(
+    x: Tensor,
+    num_experts: int,
+    ask: Callable[[Tensor, int], tuple[Tensor, Tensor]],
+    score: Callable[[Tensor, Tensor, int], Tensor],
+    thresholds: Tensor,
+    keep: bool = False,
+) -> Routed:
+    """Route a batch through the experts.
+
+    Wang et al., RIDE, ICLR 2021, section 3.3: a sample that stops never comes back. The
+    samples that go on are gathered into a smaller batch, so that the rest costs
+    nothing; a round waits for the device once, to learn how many they are.
+
+    Args:
+        x: What the experts work on, such as the trunk's feature maps, (N, ...).
+        num_experts: Number of experts, E.
+        ask: Maps n rows of ``x`` and an expert's index to its pooled feature (n, D) and
+            its logits (n, C).
+        score: Maps feature (n, D), mean logits (n, C) and the expert's index to the
+            router's logits (n,).
+        thresholds: A sample goes on where its score is above, (E - 1,).
+        keep: Whether to keep each expert's logits and each router's scores.
+
+    Returns:
+        The decision and the number of experts of each sample.
+    """
+    batch = len(x)
+    rows = None  # of the samples that still ask, once these are not all
+    logits = total = kept = None
+    used = torch.ones(batch, dtype=torch.int64, device=x.device)
+    for e in range(num_experts):
+        feature, own = ask(x, e)
+        total = own if total is None else total + own
+        mean = total / (e + 1)
+        last = e + 1 == num_experts
+        scores = None if last else score(feature, mean, e)
+        if rows is None:
+            logits = mean
+            used.fill_(e + 1)
+        else:
+            logits = logits.index_copy(0, rows, mean)
+            used[rows] = e + 1
+        if keep:
+            kept = _keep(kept, num_experts, rows, own, scores, e)
+        if last:
+            break
+        going = (scores > thresholds[e]).nonzero().squeeze(1)
+        if len(going) == 0:
+            break
+        if len(going) < len(x):
+            x, total = x[going], total[going]
+            rows = going if rows is None else rows[going]
+    return Routed(logits, used, *(kept or ()))
+
+
+def _keep(kept, num_experts, rows, own, scores, e) -> tuple[Tensor, Tensor]:
+    if kept is None:
+        shape = len(own), num_experts, own.shape[1]
+        kept = own.new_full(shape, torch.nan), own.new_full(shape[:2], torch.nan)[:, 1:]
+    expert_logits, router_scores = kept
+    rows = slice(None) if rows is None else rows
+    expert_logits[rows, e] = own
+    if scores is not None:
+        router_scores[rows, e] = scores
+    return kept
