@@ -12,6 +12,7 @@ from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from ride_mm.engine.hooks.deferred_reweight import deferred_modules
 from ride_mm.engine.launch.schedule import scale_schedule
 from ride_mm.utils import resource_root
 
@@ -21,7 +22,11 @@ CONFIGS = sorted(
     for path in ROOT.glob('*/*.py')
     if path.parent.name != '_base_'
 )
-FAMILIES = ['ride/ride_r20_digitslt.py', 'baselines/ldam-drw_r32_cifar100lt_30e.py']
+FAMILIES = [
+    'ride/ride_r20_digitslt.py',
+    'ride/ride_r20_digitslt_router.py',
+    'baselines/ldam-drw_r32_cifar100lt_30e.py',
+]
 FACTORS = Path(__file__).parent / 'data/ride/learning_rate_factor.json'
 
 
@@ -65,8 +70,7 @@ def test_config_builds_and_its_parts_fit(name):
     assert config.custom_imports['imports'] == ['ride_mm']
     assert f'tools/train.py configs/{name}' in (ROOT / name).read_text()
     reweight = config.default_hooks.reweight.reweight_epoch
-    waits = any(getattr(m, 'deferred', False) for m in model.modules())
-    assert waits == (reweight is not None)
+    assert any(deferred_modules(model)) == (reweight is not None)
     assert reweight is None or reweight < config.train_cfg.max_epochs
 
 
@@ -84,6 +88,21 @@ def test_learning_rates_equal_the_reference(name, golden):
     got = np.array(learning_rates(config)) / config.optim_wrapper.optimizer.lr
     np.testing.assert_allclose(got, expected[: len(got)], rtol=1e-6)
     assert len(got) == config.train_cfg.max_epochs >= 100
+
+
+def test_learning_rates_of_the_routers():
+    rates = learning_rates(load('ride/ride_r32_cifar100lt_router.py'))
+    expected = [0.01 * (1 + np.cos(np.pi * epoch / 5)) / 2 for epoch in range(5)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
+def test_a_router_s_config_starts_from_the_last_epoch_of_stage_one():
+    stages = [(n, n.replace('_router', '')) for n in CONFIGS if 'router' in n]
+    assert len(stages) >= 3
+    for two, one in stages:
+        epochs = load(one).train_cfg.max_epochs
+        expected = f'work_dirs/{Path(one).stem}/epoch_{epochs}.pth'
+        assert load(two).load_from == expected
 
 
 def test_learning_rates_of_the_short_schedule():

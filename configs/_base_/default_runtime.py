@@ -21,6 +21,8 @@ default_hooks = dict(
     # What changes in time.
     class_counts=dict(type='ClassCountsHook'),
     reweight=dict(type='DeferredReweightHook', reweight_epoch=None),
+    # What the metrics are told.
+    expert_cost=dict(type='ExpertCostHook'),
     # What makes a resumed run equal a straight one.
     position_seed=dict(type='PositionSeedHook'),
     nan_guard=dict(type='NaNGuardHook'),

@@ -38,7 +38,8 @@ def route(
 
     Wang et al., RIDE, ICLR 2021, section 3.3: a sample that stops never comes back. The
     samples that go on are gathered into a smaller batch, so that the rest costs
-    nothing; a round waits for the device once, to learn how many they are.
+    nothing; a round waits for the device once, to learn who they are. That is found on
+    the CPU: a GPU would take several kernels for it.
 
     Args:
         x: What the experts work on, such as the trunk's feature maps, (N, ...).
@@ -53,14 +54,14 @@ def route(
     Returns:
         The decision and the number of experts of each sample.
     """
-    batch = len(x)
     rows = None  # of the samples that still ask, once these are not all
     logits = total = kept = None
-    used = torch.ones(batch, dtype=torch.int64, device=x.device)
+    limits = thresholds.unbind()
+    used = torch.ones(len(x), dtype=torch.int64, device=x.device)
     for e in range(num_experts):
         feature, own = ask(x, e)
-        total = own if total is None else total + own
-        mean = total / (e + 1)
+        total = own if e == 0 else total + own
+        mean = own if e == 0 else total / (e + 1)
         last = e + 1 == num_experts
         scores = None if last else score(feature, mean, e)
         if rows is None:
@@ -68,15 +69,16 @@ def route(
             used.fill_(e + 1)
         else:
             logits = logits.index_copy(0, rows, mean)
-            used[rows] = e + 1
+            used.index_fill_(0, rows, e + 1)
         if keep:
             kept = _keep(kept, num_experts, rows, own, scores, e)
         if last:
             break
-        going = (scores > thresholds[e]).nonzero().squeeze(1)
+        going = (scores > limits[e]).cpu().nonzero().squeeze(1)
         if len(going) == 0:
             break
         if len(going) < len(x):
+            going = going.to(x.device, non_blocking=True)
             x, total = x[going], total[going]
             rows = going if rows is None else rows[going]
     return Routed(logits, used, *(kept or ()))

@@ -125,3 +125,12 @@ def test_experts_need_a_head_with_experts():
     evaluator = Evaluator([METRICS.build(dict(type='ExpertAccuracy'))])
     with pytest.raises(ValueError, match='expected expert_pred_label'):
         evaluator.process([DataSample().set_gt_label(0).set_pred_label(0)])
+
+
+def test_an_average_over_views_counts_by_its_score():
+    """Its label is that of the first view, which the average may overrule."""
+    metric = ShotAccuracy(class_counts=[200, 5])
+    sample = DataSample().set_gt_label(1).set_pred_label(0)
+    sample.set_pred_score(torch.tensor([0.4, 0.6]))
+    metric.process(None, [sample.to_dict()])
+    assert metric.compute_metrics(metric.results)['all'] == 100

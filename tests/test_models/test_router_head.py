@@ -325,15 +325,24 @@ class TestThresholds:
         [
             (1.2, 'from 0 to 1, got 1.2'),
             ([0.5, -0.1, 0.5], 'from 0 to 1, got -0.1'),
-            (math.nan, 'from 0 to 1, got nan'),
+            (math.nan, 'numbers, got nan'),
             ([0.5, 0.5], 'one number or 3, .*got 2'),
-            (['0.5'] * 3, "from 0 to 1, got '0.5'"),
+            (['0.5'] * 3, "numbers, got '0.5'"),
             (True, 'got True'),
         ],
     )
     def test_others_are_refused(self, thresholds, message):
         with pytest.raises(ValueError, match=message):
             build_model(thresholds=thresholds)
+
+    def test_as_logits(self):
+        head = build_model(threshold_logits=[-1e9, 2.5, 50]).head
+        assert head.threshold_logits.tolist() == [-1e9, 2.5, 50]
+        assert build_model(threshold_logits=3).head.threshold_logits.tolist() == [3] * 3
+        with pytest.raises(ValueError, match='threshold_logits, got both'):
+            build_model(thresholds=0.5, threshold_logits=0)
+        with pytest.raises(ValueError, match='threshold_logits: .* or 3, .*got 1'):
+            build_model(threshold_logits=[1])
 
     def test_come_with_the_weights_unless_the_config_names_them(self):
         state = build_model(thresholds=[0.1, 0.2, 0.3]).state_dict()

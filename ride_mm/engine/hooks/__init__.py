@@ -3,6 +3,7 @@
 from .class_counts import ClassCountsHook
 from .dataset_check import DatasetCheckHook
 from .deferred_reweight import DeferredReweightHook
+from .expert_cost import ExpertCostHook
 from .fit_check import FitCheckHook
 from .hard_label_check import HardLabelCheckHook
 from .nan_guard import NaNGuardHook
@@ -15,6 +16,7 @@ __all__ = [
     'ClassCountsHook',
     'DatasetCheckHook',
     'DeferredReweightHook',
+    'ExpertCostHook',
     'FitCheckHook',
     'HardLabelCheckHook',
     'NaNGuardHook',

@@ -20,10 +20,14 @@ from .common import (
     existing_file,
     load_config,
     run_main,
+    say,
     set_dataloader_defaults,
 )
 from .errors import UsageError
 from .processes import processes
+
+# Metrics of what single experts decide.
+OF_EXPERTS = ('ExpertAccuracy', 'ExpertUsage')
 
 
 def test_main(argv: Sequence[str] | None = None) -> None:
@@ -117,7 +121,10 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def augment_test(cfg: Config) -> None:
-    """Average the scores over several views of each image."""
+    """Average the scores over several views of each image.
+
+    Metrics of experts are left out: each view has its own experts' decisions.
+    """
     dataset = cfg.test_dataloader.dataset
     while 'pipeline' not in dataset:
         dataset = dataset.dataset
@@ -129,6 +136,12 @@ def augment_test(cfg: Config) -> None:
             {'type': 'TestTimeAug', 'transforms': [views, [pack]]},
         ]
     dataset.pipeline = cfg.tta_pipeline
+    evaluator = cfg.get('test_evaluator') or []
+    if isinstance(evaluator, list):
+        left_out = [m['type'] for m in evaluator if m['type'] in OF_EXPERTS]
+        cfg.test_evaluator = [m for m in evaluator if m['type'] not in OF_EXPERTS]
+        if left_out:
+            say(f'--tta: without {", ".join(left_out)}, of which each view has its own')
     wrapper = cfg.get('tta_model') or {'type': 'AverageClsScoreTTA'}
     cfg.model = ConfigDict(**wrapper, module=cfg.model)
 

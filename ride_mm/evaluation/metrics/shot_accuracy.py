@@ -107,10 +107,11 @@ class ShotAccuracy(BaseMetric):
         """Keep (label, decision) of each sample."""
         for sample in data_samples:
             label = sample['gt_label'].item()
+            # An average over views has a score of its own, but the first one's label.
             decision = (
-                sample['pred_label'].item()
-                if 'pred_label' in sample
-                else sample['pred_score'].argmax().item()
+                sample['pred_score'].argmax().item()
+                if 'pred_score' in sample
+                else sample['pred_label'].item()
             )
             self.results.append((label, decision))
 

@@ -83,12 +83,18 @@ class RIDEClassifier(ImageClassifier):
             data_samples: Their labels, or samples to fill.
             mode: ``'tensor'`` for logits (N, C), ``'predict'`` or ``'loss'``.
         """
-        last = self.channels_last
-        if inputs.ndim == 4 and (inputs.device.type == 'cpu' if last is None else last):
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
         if mode == 'tensor' and self.routed:
             return self.route(inputs).logits
         return super().forward(inputs, data_samples, mode)
+
+    def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> tuple[Tensor, ...]:
+        """Map images (N, 3, H, W) to the features of all experts.
+
+        Args:
+            inputs: Preprocessed images.
+            stage: Of MMPretrain's ``ImageClassifier``.
+        """
+        return super().extract_feat(self._lay_out(inputs), stage)
 
     def predict(
         self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs
@@ -109,12 +115,19 @@ class RIDEClassifier(ImageClassifier):
                 'route: expected a RouterHead, got '
                 f'{type(self.head).__name__ if self.with_head else "no head"}'
             )
-        return self.head.route(self.backbone.forward_trunk(inputs), self.pooled_feature)
+        trunk = self.backbone.forward_trunk(self._lay_out(inputs))
+        return self.head.route(trunk, self.pooled_feature)
 
     def pooled_feature(self, trunk: Tensor, e: int) -> Tensor:
         """Map the trunk's feature map to expert ``e``'s pooled feature, (N, D)."""
         maps = (self.backbone.forward_expert(trunk, e),)
         return (self.neck(maps) if self.with_neck else maps)[0]
+
+    def _lay_out(self, images: Tensor) -> Tensor:
+        last = self.channels_last
+        if images.ndim == 4 and (images.device.type == 'cpu' if last is None else last):
+            return images.contiguous(memory_format=torch.channels_last)
+        return images
 
 
 def _with_num_experts(part: dict | nn.Module, num_experts: int, name: str):

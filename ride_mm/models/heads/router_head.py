@@ -37,6 +37,8 @@ class RouterHead(MultiExpertHead):
         thresholds: A sample asks another expert where the router's probability is
             above this; one number, or one for each of E - 1 routers, in [0, 1]: 0
             always asks, 1 never does. ``None`` takes the checkpoint's, or 0.5.
+        threshold_logits: The same as logits, instead; for thresholds so close to 0 or 1
+            that probabilities cannot tell them from others.
         **kwargs: Of :class:`MultiExpertHead`.
     """
 
@@ -55,6 +57,7 @@ class RouterHead(MultiExpertHead):
         router_init: Literal['kaiming', 'default'] = 'kaiming',
         pos_weight: float = 100.0,
         thresholds: float | Sequence[float] | None = None,
+        threshold_logits: float | Sequence[float] | None = None,
         **kwargs,
     ) -> None:
         super().__init__(num_classes, in_channels, num_experts, **kwargs)
@@ -71,9 +74,17 @@ class RouterHead(MultiExpertHead):
             router_init,
         )
         self.register_buffer('threshold_logits', torch.zeros(num_experts - 1))
-        self._configured = thresholds is not None
-        if self._configured:
+        given = (thresholds is not None) + (threshold_logits is not None)
+        if given > 1:
+            raise ValueError(
+                'thresholds: expected probabilities or threshold_logits, got both'
+            )
+        self._configured = given > 0
+        if thresholds is not None:
             self.set_thresholds(thresholds)
+        if threshold_logits is not None:
+            values = self._for_each_router('threshold_logits', threshold_logits)
+            self.threshold_logits.copy_(torch.tensor(values))
 
     @property
     def thresholds(self) -> list[float]:
@@ -89,21 +100,31 @@ class RouterHead(MultiExpertHead):
         Raises:
             ValueError: If there are not so many, or one is outside of [0, 1].
         """
-        routers = self.num_experts - 1
-        several = isinstance(thresholds, Sequence)
-        values = list(thresholds) if several else [thresholds] * routers
-        if len(values) != routers:
-            raise ValueError(
-                f'thresholds: expected one number or {routers}, one after each expert '
-                f'but the last, got {len(values)}'
-            )
+        values = self._for_each_router('thresholds', thresholds)
         for value in values:
-            if not (_is_number(value) and 0 <= value <= 1):
+            if not 0 <= value <= 1:
                 raise ValueError(
                     f'thresholds: expected probabilities from 0 to 1, got {value!r}'
                 )
-        values = torch.tensor(values, dtype=torch.float64).logit()
-        self.threshold_logits.copy_(values)
+        logits = torch.tensor(values, dtype=torch.float64).logit()
+        self.threshold_logits.copy_(logits)
+
+    def _for_each_router(
+        self, name: str, given: float | Sequence[float]
+    ) -> Sequence[float]:
+        """One number for each router, from these or from one."""
+        routers = self.num_experts - 1
+        values = given if isinstance(given, (list, tuple)) else [given] * routers
+        if len(values) != routers:
+            raise ValueError(
+                f'{name}: expected one number or {routers}, one after each expert but '
+                f'the last, got {len(values)}'
+            )
+        for value in values:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or math.isnan(value):
+                raise ValueError(f'{name}: expected numbers, got {value!r}')
+        return values
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
         if self._configured:  # The config's thresholds go before the checkpoint's.
@@ -198,7 +219,3 @@ class RouterHead(MultiExpertHead):
                 sample.set_field(routed.expert_logits[n, :k], 'expert_logits')
                 sample.set_field(routed.router_scores[n, :k], 'router_scores')
         return samples
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -9,6 +9,8 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from .full_precision import full_precision
+
 
 class ExpertRouter(BaseModule):
     """Scores, after each expert but the last, whether to go on to the next one.
@@ -52,9 +54,7 @@ class ExpertRouter(BaseModule):
             )
         for name, value in (('top_z', top_z), ('hidden_channels', hidden_channels)):
             if type(value) is not int or value < 1:
-                raise ValueError(
-                    f'{name}: expected a whole number >= 1, got {value!r}'
-                )
+                raise ValueError(f'{name}: expected a whole number >= 1, got {value!r}')
         if init not in ('kaiming', 'default'):
             raise ValueError(f"init: expected 'kaiming' or 'default', got {init!r}")
         if top_z > num_classes:
@@ -98,7 +98,7 @@ class ExpertRouter(BaseModule):
         Returns:
             The logits y_i of the probability that another expert helps, (N,), fp32.
         """
-        with torch.autocast(feature.device.type, enabled=False):
+        with full_precision(feature):
             top = mean_logits.float().topk(self.top_z).values  # (N, z), descending
             direction = F.normalize(feature.float(), dim=1)
             hidden = F.relu(self.hidden[i](direction))

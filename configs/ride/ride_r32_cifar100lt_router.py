@@ -1,0 +1,29 @@
+"""Stage two of RIDE with 3 experts on CIFAR-100-LT: the routers.
+
+Wang et al., ICLR 2021, section 3.3; the authors' recipe. Stage one stays as it is, the
+routers learn in 5 epochs of class-balanced batches. Published top-1 % (model zoo, 3
+experts with routers): 48.6 all, 67.0 / 49.9 / 25.7 many / medium / few; for one of
+their models 40.99 % of the images use one expert, 9.47 % two, 49.54 % three.
+
+    python tools/train.py configs/ride/ride_r32_cifar100lt.py
+    python tools/train.py configs/ride/ride_r32_cifar100lt_router.py
+"""
+
+_base_ = './ride_r32_cifar100lt.py'
+
+load_from = 'work_dirs/ride_r32_cifar100lt/epoch_200.pth'
+
+model = dict(head=dict(type='RouterHead', top_z=30, pos_weight=100.0))
+train_dataloader = dict(
+    batch_size=512,
+    sampler=dict(_delete_=True, type='LongTailedSampler', strategy='class_balanced'),
+)
+optim_wrapper = dict(
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
+)
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=5, eta_min=0.0, by_epoch=True)]
+train_cfg = dict(max_epochs=5, val_interval=1)
+auto_scale_lr = dict(base_batch_size=512)
+val_evaluator = [dict(type='ShotAccuracy'), dict(type='ExpertUsage')]
+test_evaluator = val_evaluator
+default_hooks = dict(reweight=dict(reweight_epoch=None), logger=dict(interval=5))

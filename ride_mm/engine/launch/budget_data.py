@@ -1,0 +1,83 @@
+"""The labelled images on which thresholds are set."""
+
+import argparse
+from copy import deepcopy
+
+from mmengine.config import Config, ConfigDict
+
+from ...evaluation import RoutingRecorder
+from .errors import UsageError
+
+
+def use_data(cfg: Config, name: str) -> str | None:
+    """Make one of the config's data sets that of the test.
+
+    Args:
+        cfg: The config, changed in place.
+        name: ``'val'``, ``'test'`` or ``'train'``; the last in the test's pipeline,
+            thus without augmentation.
+
+    Returns:
+        A warning if the images are those of the test or of the training, else None.
+
+    Raises:
+        UsageError: If the config has no such data set.
+    """
+    test = cfg.get('test_dataloader')
+    loader = cfg.get(f'{name}_dataloader')
+    if loader is None or (name == 'train' and test is None):
+        raise UsageError(
+            f'--data {name}: expected {name}_dataloader'
+            f'{" and test_dataloader" * (name == "train")} in the config, got none'
+        )
+    warning = None
+    if test is not None and _images(loader.dataset) == _images(test.dataset):
+        warning = (
+            'these are the test images. Thresholds that were chosen on them make the '
+            'accuracy on them look better than it is: choose on held-out images, for '
+            'example with --data val and a config with LongTailed(held_out=...).'
+        )
+    elif name == 'train':
+        warning = (
+            'the experts were trained on these images and are right about them more '
+            'often than about others, so that accuracy and use of experts will differ '
+            'on new images.'
+        )
+        dataset = deepcopy(loader.dataset)
+        _inner(dataset).update(
+            pipeline=deepcopy(_inner(test.dataset).pipeline), test_mode=True
+        )
+        loader = deepcopy(test)
+        loader.dataset = dataset
+    cfg.test_dataloader = deepcopy(loader)
+    return warning
+
+
+def describe_data(
+    cfg: Config, args: argparse.Namespace, recorder: RoutingRecorder
+) -> str:
+    """Say in words which images set the thresholds, and what counts equally."""
+    inner = _inner(cfg.test_dataloader.dataset)
+    part = inner.get('split') or inner.get('data_prefix') or inner.get('ann_file')
+    of = f', {part}' if isinstance(part, str) else ''
+    return (
+        f'{args.data}_dataloader ({inner.type}{of}): {len(recorder.labels):,} images, '
+        f'{args.weight} counting equally'
+    )
+
+
+def _inner(dataset: ConfigDict) -> ConfigDict:
+    """The config of the innermost dataset, which has the pipeline."""
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
+def _images(dataset: ConfigDict) -> dict:
+    """A dataset's config but for how images are shown and checked."""
+    skip = ('pipeline', 'test_mode', 'check_md5', 'download', 'check_images')
+    return {
+        key: _images(value) if isinstance(value, dict) else value
+        for key, value in dataset.items()
+        if key not in skip
+    }

@@ -1,0 +1,371 @@
+"""Choose how much computation a trained router may use: thresholds for a budget."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from ...analysis.routing import (
+    OperatingPoint,
+    RoutingCost,
+    RoutingRecords,
+    choose_thresholds,
+    evaluate_thresholds,
+    plot_routing,
+    probability_to_threshold,
+    routing_records,
+    sweep_one_threshold,
+    sweep_router_thresholds,
+)
+from ...analysis.tables import format_percent, format_table
+from ...evaluation import RoutingRecorder
+from ...utils import SHOT_GROUPS, find_config
+from ..checkpoint_io import load_checkpoint_file, write_atomically
+from .budget_data import describe_data, use_data
+from .common import (
+    add_common_options,
+    build_runner,
+    existing_file,
+    load_config,
+    run_main,
+    set_dataloader_defaults,
+)
+from .errors import UsageError
+from .processes import processes
+
+THRESHOLDS = 'head.threshold_logits'
+ROWS = 11
+BEYOND = 1e9  # than any score
+GROUPS = ('all', *SHOT_GROUPS)
+COLUMNS = ('', 'thresholds', 'experts', 'MACs', 'of plain', *GROUPS)
+
+
+def route_budget_main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``tools/analysis_tools/route_budget.py``."""
+    run_main(route_budget, make_parser(), argv)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Options of the tool."""
+    parser = argparse.ArgumentParser(
+        description='Sweep the thresholds of a trained router, and find those that '
+        'keep a budget. Nothing is trained.',
+        allow_abbrev=False,
+        prog='route_budget.py',
+    )
+    parser.add_argument('config', help='path of a config, or the name of a shipped one')
+    parser.add_argument('checkpoint', help='path of a checkpoint with routers')
+    parser.add_argument(
+        '--data',
+        choices=('val', 'test', 'train'),
+        default='val',
+        help="labelled images that set the thresholds: one of the config's data sets; "
+        'train without its augmentation (default: val)',
+    )
+    parser.add_argument(
+        '--weight',
+        choices=('classes', 'images'),
+        default='classes',
+        help='what counts equally in accuracy and cost (default: classes)',
+    )
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
+        '--mean-experts', type=float, metavar='K', help='at most so many experts'
+    )
+    budget.add_argument(
+        '--macs-ratio',
+        type=float,
+        metavar='R',
+        help='at most so many multiply-adds, relative to the plain network',
+    )
+    budget.add_argument(
+        '--max-drop',
+        type=float,
+        metavar='POINTS',
+        help='the cheapest that loses at most so many points of accuracy against all '
+        'experts',
+    )
+    parser.add_argument(
+        '--per-router',
+        action='store_true',
+        help='choose one threshold for each router, not one for all',
+    )
+    parser.add_argument(
+        '--out-checkpoint',
+        metavar='FILE',
+        help='write the checkpoint with the thresholds chosen',
+    )
+    parser.add_argument(
+        '--out-config',
+        metavar='FILE',
+        help='write a config with the thresholds chosen, which inherits from CONFIG',
+    )
+    add_common_options(parser)
+    return parser
+
+
+def route_budget(args: argparse.Namespace) -> None:
+    """Record, sweep, choose and report as the options say.
+
+    Raises:
+        UsageError: If they cannot be followed.
+    """
+    cfg = load_config(args)
+    check(cfg, args)
+    warning = use_data(cfg, args.data)
+    with processes(cfg):
+        recorder = record(cfg, args)
+        if is_main_process():
+            report(recorder, cfg, args, describe_data(cfg, args, recorder), warning)
+
+
+def check(cfg: Config, args: argparse.Namespace) -> None:
+    """Refuse what cannot work before anything is computed.
+
+    Raises:
+        UsageError: With expected and got.
+    """
+    head = (cfg.get('model') or {}).get('head') or {}
+    if head.get('type') != 'RouterHead':
+        raise UsageError(
+            f'{args.config}: expected a config with a RouterHead, got '
+            f'{head.get("type", "no head")}; train routers first, see configs/ride'
+        )
+    experts = cfg.model.get('num_experts', 3)
+    if experts < 2:
+        raise UsageError(
+            f'{args.config}: expected at least 2 experts, or there is nothing to '
+            f'route, got {experts}'
+        )
+    if args.mean_experts is not None and not 1 <= args.mean_experts <= experts:
+        raise UsageError(
+            f'--mean-experts: expected 1 to {experts}, the experts there are, got '
+            f'{args.mean_experts:g}'
+        )
+    existing_file(args.checkpoint, 'a checkpoint')
+    outputs = [f for f in (args.out_checkpoint, args.out_config) if f is not None]
+    if outputs and budget_of(args) is None:
+        raise UsageError(
+            f'{outputs[0]}: expected a budget to choose thresholds for '
+            '(--mean-experts, --macs-ratio or --max-drop), got none'
+        )
+    for output in outputs:
+        if Path(output).exists():
+            raise UsageError(f'{output}: expected a new file, got one that is there')
+
+
+def budget_of(args: argparse.Namespace) -> dict[str, float] | None:
+    """The budget, as an argument of ``choose_thresholds``."""
+    given = dict(
+        mean_experts=args.mean_experts,
+        macs_ratio=args.macs_ratio,
+        accuracy_drop=args.max_drop,
+    )
+    return {name: v for name, v in given.items() if v is not None} or None
+
+
+def record(cfg: Config, args: argparse.Namespace) -> RoutingRecorder:
+    """Ask all experts and routers about all images."""
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    cfg.model.head.pop('threshold_logits', None)
+    cfg.model.head.update(thresholds=0.0, keep_expert_logits=True)
+    cfg.test_evaluator = [dict(type='RoutingRecorder')]
+    cfg.setdefault('test_cfg', {})
+    set_dataloader_defaults(
+        cfg, ('test_dataloader',), not args.no_pin_memory, persistent_workers=False
+    )
+    runner = build_runner(cfg)
+    runner.test()
+    (recorder,) = runner.test_evaluator.metrics
+    return recorder
+
+
+def report(
+    recorder: RoutingRecorder,
+    cfg: Config,
+    args: argparse.Namespace,
+    data: str,
+    warning: str | None,
+) -> None:
+    """Print the sweep, write it with a picture, and choose thresholds if asked.
+
+    Raises:
+        UsageError: If the budget cannot be kept, or costs are not known.
+    """
+    records, cost = records_of(recorder, args)
+    stored = load_checkpoint_file(args.checkpoint)
+    stored = stored.get('state_dict', stored).get(THRESHOLDS)
+    start = [0.0] * (records.num_experts - 1) if stored is None else stored.tolist()
+    reference = evaluate_thresholds(records, start, cost)
+    sweep = sweep_one_threshold(records, cost)
+    frontier = sweep_router_thresholds(records, cost)
+    budget, chosen = budget_of(args), None
+    if budget is not None:
+        try:
+            chosen = choose_thresholds(
+                records, cost, **budget, per_router=args.per_router
+            )
+        except ValueError as err:
+            raise UsageError(str(err)) from None
+    print(f'\nThresholds are set on {data}.')
+    if warning is not None:
+        print(f'WARNING: {warning}')
+    tables = [('one threshold', sweep), ('one for each router', frontier)]
+    named = [('checkpoint', reference), *([('chosen', chosen)] if chosen else [])]
+    print(f'\n{table_of(tables, named)}\n')
+    folder = Path(cfg.work_dir)
+    content = dict(
+        config=args.config,
+        checkpoint=args.checkpoint,
+        data=data,
+        warning=warning,
+        budget=budget,
+        macs=cost.macs,
+        plain_macs=cost.plain_macs,
+        checkpoint_thresholds=plain(reference),
+        one_threshold=[plain(point) for point in sweep],
+        one_for_each_router=[plain(point) for point in frontier],
+        chosen=chosen and plain(chosen),
+    )
+    text = json.dumps(content, indent=2) + '\n'
+    write_atomically(text, folder / 'route_budget.json')
+    plot_routing(folder / 'route_budget.png', sweep, frontier, reference, chosen)
+    print(f'Figures: {folder / "route_budget.json"}')
+    print(f'Picture: {folder / "route_budget.png"}')
+    if chosen is not None:
+        write_choice(chosen, args, data)
+
+
+def records_of(
+    recorder: RoutingRecorder, args: argparse.Namespace
+) -> tuple[RoutingRecords, RoutingCost]:
+    """Records and costs, in the form of the analysis.
+
+    Raises:
+        UsageError: If class counts or costs are not known.
+    """
+    if recorder.class_counts is None:
+        raise UsageError(
+            f'{args.checkpoint}: expected the class counts of the training set in it, '
+            'for the shots, got none'
+        )
+    if recorder.costs is None or recorder.plain_macs is None:
+        raise UsageError(
+            'expected ExpertCostHook in default_hooks to measure the multiply-adds of '
+            'experts and plain network, got none of it; does the log say why?'
+        )
+    records = routing_records(
+        recorder.labels,
+        recorder.correct,
+        recorder.scores,
+        recorder.class_counts,
+        args.weight,
+    )
+    macs = recorder.costs.of_experts_used().tolist()
+    return records, RoutingCost(macs, recorder.plain_macs)
+
+
+def table_of(
+    sweeps: Sequence[tuple[str, Sequence[OperatingPoint]]],
+    named: Sequence[tuple[str, OperatingPoint]],
+) -> str:
+    """Lay out at most ``ROWS`` points of each sweep, and the named ones."""
+    rows = []
+    for name, points in sweeps:
+        step = max(1, (len(points) - 1) / (ROWS - 1))
+        shown = {round(i * step) for i in range(ROWS)}
+        shown = [points[i] for i in sorted(shown) if i < len(points)]
+        rows += [row_of(name, point) for point in shown]
+    return format_table(COLUMNS, rows + [row_of(name, p) for name, p in named])
+
+
+def row_of(name: str, point: OperatingPoint) -> list[str]:
+    """One operating point as a row of the table."""
+    thresholds = point.probabilities
+    if len(set(thresholds)) == 1:
+        thresholds = thresholds[:1]
+    return [
+        name,
+        ' '.join(map(short, thresholds)),
+        f'{point.mean_experts:.3f}',
+        f'{point.macs / 1e6:.2f} M',
+        f'{point.macs_ratio:.3f}x',
+        *(format_percent(point.accuracy.get(group)) for group in GROUPS),
+    ]
+
+
+def short(probability: float) -> str:
+    """Write a probability such that it can be told from 0 and 1."""
+    if 0.999 < probability < 1:
+        return f'1-{1 - probability:.2g}'
+    return f'{probability:.3g}'
+
+
+def plain(point: OperatingPoint) -> dict:
+    """An operating point as JSON, its thresholds being probabilities."""
+    return dict(
+        thresholds=list(point.probabilities),
+        threshold_logits=finite(point),
+        mean_experts=point.mean_experts,
+        shares=list(point.shares),
+        accuracy=point.accuracy,
+        macs=point.macs,
+        macs_ratio=point.macs_ratio,
+    )
+
+
+def write_choice(chosen: OperatingPoint, args: argparse.Namespace, data: str) -> None:
+    """Print the thresholds chosen, and write them where the options say."""
+    name, values = setting_of(chosen)
+    text = ','.join(map(str, values))
+    print(f'Chosen: --cfg-options model.head.{name}=[{text}]')
+    if args.out_checkpoint is not None:
+        checkpoint = load_checkpoint_file(args.checkpoint)
+        state_dict = checkpoint.get('state_dict', checkpoint)
+        state_dict[THRESHOLDS] = torch.tensor(chosen.thresholds)
+        if 'state_dict' in checkpoint:
+            checkpoint.setdefault('meta', {})['thresholds_set_on'] = data
+        write_atomically(checkpoint, args.out_checkpoint)
+        print(f'Checkpoint: {args.out_checkpoint}')
+    if args.out_config is not None:
+        write_atomically(config_text(name, values, args, data), args.out_config)
+        print(f'Config: {args.out_config}')
+
+
+def setting_of(point: OperatingPoint) -> tuple[str, list[float]]:
+    """Name the setting of ``RouterHead`` that has these thresholds, and its values.
+
+    Probabilities, unless they are too close to 1 to keep the thresholds apart.
+    """
+    probabilities = list(point.probabilities)
+    if np.allclose(probability_to_threshold(probabilities), point.thresholds, 1e-6):
+        return 'thresholds', probabilities
+    return 'threshold_logits', finite(point)
+
+
+def finite(point: OperatingPoint) -> list[float]:
+    """Thresholds as logits, with numbers beyond every score for the infinite ones."""
+    return np.clip(point.thresholds, -BEYOND, BEYOND).tolist()
+
+
+def config_text(
+    name: str, values: list[float], args: argparse.Namespace, data: str
+) -> str:
+    """A config that inherits from the one given and sets the thresholds."""
+    base = find_config(args.config).resolve()
+    try:
+        base = base.relative_to(Path(args.out_config).resolve().parent)
+    except ValueError:
+        pass  # Elsewhere: the full path.
+    ((budget, limit),) = budget_of(args).items()
+    return (
+        f'"""{Path(args.config).stem} with thresholds for a budget.\n\n'
+        f'{budget} {limit:g}, set on {data}.\n"""\n\n'
+        f'_base_ = {str(base)!r}\n\n'
+        f'model = dict(head=dict({name}={values}))\n'
+    )
