@@ -1,4 +1,4 @@
-"""Train a plain network and RIDE on long-tailed digits, one by one, and compare them.
+"""Train a plain network, RIDE and its routers on long-tailed digits; compare them.
 
     python tools/quickstart.py
 
@@ -17,11 +17,14 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 # From a checkout this works without installation, too.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from ride_mm.analysis.routing.speed import images_per_second  # noqa: E402
 
 import ride_mm  # noqa: E402
 from ride_mm.analysis import (  # noqa: E402
@@ -32,13 +35,24 @@ from ride_mm.analysis import (  # noqa: E402
     plot_accuracy_by_class,
     read_class_accuracy,
 )
-from ride_mm.engine.checkpoint_io import write_atomically  # noqa: E402
+from ride_mm.engine.checkpoint_io import (  # noqa: E402
+    load_checkpoint_file,
+    write_atomically,
+)
 from ride_mm.engine.launch.schedule import scale_schedule  # noqa: E402
 from ride_mm.utils import SHOT_GROUPS, find_config, resource_root  # noqa: E402
 
-CONFIGS = {'CE': 'ce_r20_digitslt', 'RIDE': 'ride_r20_digitslt'}
+CONFIGS = {
+    'CE': 'ce_r20_digitslt',
+    'RIDE': 'ride_r20_digitslt',
+    'RIDE, routed': 'ride_r20_digitslt_router',
+}
+# Whose weights a model starts from.
+START = {'RIDE, routed': 'RIDE'}
 INPUT_SHAPE = (3, 16, 16)
-COLUMNS = ('all', *SHOT_GROUPS)
+GROUPS = ('all', *SHOT_GROUPS)
+COLUMNS = ('model', *GROUPS, 'parameters', 'experts', 'MACs', 'images/s')
+SECONDS = 3  # of measuring the speed
 # The file that marks a folder as ours and says what its contents belong to.
 MARK = 'quickstart.json'
 
@@ -51,13 +65,22 @@ class Run:
         name: In the table and the picture.
         config: Path of the config.
         folder: For checkpoints, logs and results.
-        options: Changes to the config, by dotted key.
+        changes: Changes to the config, by dotted key.
+        start: The model whose weights it starts from.
     """
 
     name: str
     config: Path
     folder: Path
-    options: dict[str, object] = field(default_factory=dict)
+    changes: dict[str, object] = field(default_factory=dict)
+    start: 'Run | None' = None
+
+    @property
+    def options(self) -> dict[str, object]:
+        """All changes to the config, by dotted key."""
+        if self.start is None:
+            return self.changes
+        return {**self.changes, 'load_from': str(self.start.checkpoint)}
 
     def resolved(self) -> Config:
         """The config with its bases and changes."""
@@ -75,18 +98,26 @@ def main() -> None:
     """Train, test, compare."""
     args = parse_args()
     folder = args.work_dir
-    runs = []
+    runs = {}
     for name, config in CONFIGS.items():
         path = find_config(config)
-        options = scale_schedule(Config.fromfile(path), args.epochs)
-        runs.append(Run(name, path, folder / config, options))
+        cfg = Config.fromfile(path)
+        epochs = args.epochs
+        if name in START and epochs is not None:  # Routers need no longer.
+            epochs = min(epochs, cfg.train_cfg.max_epochs)
+        start = runs.get(START.get(name))
+        changes = scale_schedule(cfg, epochs)
+        runs[name] = Run(name, path, folder / config, changes, start)
     try:
         results = [
             measure(run, f'[{i}/{len(runs)}]', args)
-            for i, run in enumerate(runs, start=1)
+            for i, run in enumerate(runs.values(), start=1)
         ]
+        speeds = speed(list(runs.values()), folder, args.device)
     except KeyboardInterrupt:
         raise SystemExit('\nInterrupted; the same command continues.') from None
+    for result in results:
+        result['images_per_second'] = speeds[result['name']]
     report(results, folder)
 
 
@@ -130,7 +161,7 @@ def measure(run: Run, position: str, args: argparse.Namespace) -> dict:
         args: The command line.
 
     Returns:
-        Config, checkpoint, metrics in percent, parameters and multiply-adds.
+        Config, checkpoint, metrics, parameters, mean experts and multiply-adds.
     """
     claim(run, args.fresh)
     epochs = run.resolved().train_cfg.max_epochs
@@ -139,13 +170,18 @@ def measure(run: Run, position: str, args: argparse.Namespace) -> dict:
     else:
         say(f'{position} Training {run.name} for {epochs} epochs: {run.folder}')
         train(run, args.device)
-    parameters, macs = complexity(run)
+    parameters, experts, macs = complexity(run)
+    metrics = test(run, args.device)
+    if 'expert_usage/mean_macs' in metrics:
+        experts = metrics['expert_usage/mean_experts']
+        macs = 1e6 * metrics['expert_usage/mean_macs']
     return dict(
         name=run.name,
         config=str(run.config),
         checkpoint=str(run.checkpoint),
-        metrics=test(run, args.device),
+        metrics=metrics,
         parameters=parameters,
+        mean_experts=experts,
         macs=macs,
         classes=str(run.folder / 'classes.csv'),
     )
@@ -178,6 +214,8 @@ def claim(run: Run, fresh: bool) -> None:
 def fingerprint(run: Run) -> str:
     """Digest of all that determines a result: the config and the code of ride_mm."""
     digest = hashlib.sha256(run.resolved().pretty_text.encode())
+    if run.start is not None:
+        digest.update(fingerprint(run.start).encode())
     package = Path(ride_mm.__file__).parent
     for part in ('datasets', 'engine', 'evaluation', 'models', 'utils'):
         for path in sorted((package / part).rglob('*.py')):
@@ -201,7 +239,7 @@ def test(run: Run, device: str) -> dict[str, float]:
     """Test a model, unless that was done after its checkpoint was written.
 
     Returns:
-        The metrics, in percent.
+        The metrics.
     """
     result, classes = run.folder / 'test.json', run.folder / 'classes.csv'
     trained = run.checkpoint.stat().st_mtime
@@ -217,10 +255,50 @@ def test(run: Run, device: str) -> dict[str, float]:
     return read_json(result)['metrics']
 
 
-def complexity(run: Run) -> tuple[int, int]:
-    """Count parameters and the multiply-adds for one image."""
+def complexity(run: Run) -> tuple[int, int, int]:
+    """Count parameters, experts, and the multiply-adds for one image."""
     init_default_scope('mmpretrain')
-    return model_complexity(MODELS.build(run.resolved().model), INPUT_SHAPE)
+    model = MODELS.build(run.resolved().model)
+    parameters, macs = model_complexity(model, INPUT_SHAPE)
+    return parameters, model.num_experts, macs
+
+
+def speed(runs: list[Run], folder: Path, device: str) -> dict[str, float]:
+    """Measure the images per second of all models, in turns, unless that was done.
+
+    Returns:
+        Images per second by the name of the model.
+    """
+    result = folder / 'speed.json'
+    belongs_to = [[fingerprint(run), run.checkpoint.stat().st_mtime] for run in runs]
+    done = read_json(result)
+    if done.get('belongs_to') == belongs_to:
+        return done['images_per_second']
+    say('Measuring the speed on test images')
+    cuda = device == 'auto' and torch.cuda.is_available()
+    place = torch.device('cuda' if cuda else 'cpu')
+    models = [trained_model(run).to(place) for run in runs]
+    images = test_images(runs[0], models[0]).to(place)
+    measured = images_per_second(models, images, SECONDS * len(models))
+    names = [run.name for run in runs]
+    done = dict(zip(names, measured, strict=True))
+    write_json(result, {'belongs_to': belongs_to, 'images_per_second': done})
+    return done
+
+
+def trained_model(run: Run) -> torch.nn.Module:
+    """Build a model with its checkpoint's weights, in evaluation mode."""
+    cfg = run.resolved()
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    model.load_state_dict(load_checkpoint_file(run.checkpoint)['state_dict'])
+    return model.eval()
+
+
+def test_images(run: Run, model: torch.nn.Module) -> torch.Tensor:
+    """All test images, preprocessed, (N, 3, H, W)."""
+    dataset = DATASETS.build(run.resolved().test_dataloader.dataset)
+    inputs = [dataset[i]['inputs'] for i in range(len(dataset))]
+    return model.data_preprocessor(dict(inputs=inputs))['inputs']
 
 
 def call(tool: str, arguments: list, options: dict[str, object], device: str) -> None:
@@ -232,7 +310,10 @@ def call(tool: str, arguments: list, options: dict[str, object], device: str) ->
     command = [sys.executable, str(resource_root() / 'tools' / tool)]
     command += map(str, arguments)
     if options:
-        values = (str(value).replace(' ', '') for value in options.values())
+        values = (
+            value if isinstance(value, str) else str(value).replace(' ', '')
+            for value in options.values()
+        )
         command.append('--cfg-options')
         command += map('='.join, zip(options, values, strict=True))
     environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
@@ -252,15 +333,17 @@ def report(results: list[dict], folder: Path) -> None:
         [
             result['name'],
             *(
-                format_percent(result['metrics'].get(f'shot_accuracy/{column}'))
-                for column in COLUMNS
+                format_percent(result['metrics'].get(f'shot_accuracy/{group}'))
+                for group in GROUPS
             ),
             format_count(result['parameters']),
-            format_count(result['macs']),
+            f'{result["mean_experts"]:.3g}',
+            format_count(round(result['macs'])),
+            f'{result["images_per_second"]:,.0f}',
         ]
         for result in results
     ]
-    table = format_table(['model', *COLUMNS, 'parameters', 'MACs'], rows)
+    table = format_table(COLUMNS, rows)
     picture = folder / 'accuracy_by_class.png'
     plot_accuracy_by_class(
         {r['name']: read_class_accuracy(r['classes']) for r in results},
@@ -268,7 +351,7 @@ def report(results: list[dict], folder: Path) -> None:
         title='Long-tailed digits: test accuracy by class',
     )
     write_json(folder / 'results.json', {'results': results})
-    say('Test accuracy on long-tailed digits, in percent')
+    say('Test accuracy on long-tailed digits, in percent, and cost of an image')
     print(f'\n{table}\n\nResults: {folder / "results.json"}\nPicture: {picture}')
 
 

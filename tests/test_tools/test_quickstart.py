@@ -50,7 +50,7 @@ def calls(quickstart, run, monkeypatch):
             (run.folder / 'test.json').write_text(json.dumps({'metrics': METRICS}))
 
     monkeypatch.setattr(quickstart, 'call', call)
-    monkeypatch.setattr(quickstart, 'complexity', lambda run: (1000, 2_000_000))
+    monkeypatch.setattr(quickstart, 'complexity', lambda run: (1000, 1, 2_000_000))
     return calls
 
 
@@ -108,6 +108,30 @@ def test_changed_code_is_trained_anew(quickstart, run, calls, monkeypatch, tmp_p
     assert calls == ['train.py', 'test.py'] * 2
 
 
+def test_a_model_is_trained_anew_if_the_one_it_starts_from_is(
+    quickstart, run, calls, tmp_path
+):
+    config = tmp_path / 'router.py'
+    config.write_text('train_cfg = dict(max_epochs=4)\n')
+    routed = quickstart.Run('routed', config, tmp_path / 'routed', start=run)
+    assert routed.options == {'load_from': str(run.folder / 'epoch_4.pth')}
+    before = quickstart.fingerprint(routed)
+    assert quickstart.fingerprint(routed) == before
+    run.config.write_text('train_cfg = dict(max_epochs=4)\nlr = 1\n')
+    assert quickstart.fingerprint(routed) != before
+
+
+def test_the_mean_cost_of_a_routed_model_is_the_metric_s(
+    quickstart, run, calls, monkeypatch
+):
+    usage = {'expert_usage/mean_experts': 1.5, 'expert_usage/mean_macs': 1.25}
+    monkeypatch.setitem(METRICS, 'expert_usage/mean_macs', 1.25)
+    monkeypatch.setitem(METRICS, 'expert_usage/mean_experts', 1.5)
+    result = measure(quickstart, run)
+    assert result['metrics'].items() >= usage.items()
+    assert (result['mean_experts'], result['macs']) == (1.5, 1_250_000)
+
+
 def test_fresh_trains_anew(quickstart, run, calls):
     measure(quickstart, run)
     measure(quickstart, run, fresh=True)
@@ -153,12 +177,12 @@ def test_the_schedule_is_scaled():
 def test_the_report_has_a_table_a_file_and_a_picture(
     quickstart, run, calls, capsys, tmp_path
 ):
-    result = measure(quickstart, run)
+    result = measure(quickstart, run) | dict(images_per_second=1234.5)
     quickstart.report([result], tmp_path)
     assert json.loads((tmp_path / 'results.json').read_text()) == {'results': [result]}
     assert (tmp_path / 'accuracy_by_class.png').is_file()
-    row = '| CE    | 81.0 | 99.5 |      - |   - |     1.00 k | 2.00 M |'
-    assert row in capsys.readouterr().out.splitlines()
+    row = '| CE    | 81.0 | 99.5 |      - |   - |     1.00 k |       1 | 2.00 M |'
+    assert f'{row}    1,234 |' in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.slow
@@ -175,6 +199,9 @@ def test_the_whole_runs(tmp_path):
     assert 'Training' not in second.stdout
     assert first.stdout.split('| model')[1] == second.stdout.split('| model')[1]
     results = json.loads((tmp_path / 'w' / 'results.json').read_text())['results']
-    assert [result['name'] for result in results] == ['CE', 'RIDE']
+    assert [result['name'] for result in results] == ['CE', 'RIDE', 'RIDE, routed']
     assert all('shot_accuracy/few' in result['metrics'] for result in results)
+    assert all(result['images_per_second'] > 0 for result in results)
+    assert [result['mean_experts'] for result in results[:2]] == [1, 3]
+    assert 1 <= results[2]['mean_experts'] <= 3
     assert (tmp_path / 'w' / 'accuracy_by_class.png').is_file()

@@ -29,7 +29,8 @@ class RIDEClassifier(ImageClassifier):
         head: Config of a :class:`MultiExpertHead`.
         num_experts: Number of experts, E.
         channels_last: Whether images are laid out in memory with the channels last,
-            which lets convolutions on a CPU skip reordering. ``None`` does so on CPUs.
+            which lets convolutions on a CPU skip reordering; with routers, in eval
+            mode, the frozen weights too. ``None`` does so on CPUs.
         **kwargs: Of MMPretrain's ``ImageClassifier``.
     """
 
@@ -68,6 +69,9 @@ class RIDEClassifier(ImageClassifier):
         if self.routed:
             freeze(list(self.children()))
             self.head.router.train(mode).requires_grad_(True)
+            if not mode and self._wants_channels_last(next(self.parameters())):
+                # Else each convolution reorders its weight at each call.
+                self.backbone.to(memory_format=torch.channels_last)
         return self
 
     def forward(
@@ -124,10 +128,14 @@ class RIDEClassifier(ImageClassifier):
         return (self.neck(maps) if self.with_neck else maps)[0]
 
     def _lay_out(self, images: Tensor) -> Tensor:
-        last = self.channels_last
-        if images.ndim == 4 and (images.device.type == 'cpu' if last is None else last):
+        if images.ndim == 4 and self._wants_channels_last(images):
             return images.contiguous(memory_format=torch.channels_last)
         return images
+
+    def _wants_channels_last(self, x: Tensor) -> bool:
+        if self.channels_last is None:
+            return x.device.type == 'cpu'
+        return self.channels_last
 
 
 def _with_num_experts(part: dict | nn.Module, num_experts: int, name: str):

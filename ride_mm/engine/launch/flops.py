@@ -10,12 +10,12 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from ..engine.launch.common import load_config, run_main
-from ..engine.launch.errors import UsageError
-from ..engine.launch.options import OptionsAction
-from .complexity import PartCosts, part_costs, part_parameters
-from .plain_network import plain_complexity, plain_model
-from .tables import ABSENT, format_count, format_table
+from ...analysis.complexity import PartCosts, part_costs, part_parameters
+from ...analysis.plain_network import plain_complexity, plain_model
+from ...analysis.tables import ABSENT, format_count, format_table
+from .common import load_config, run_main
+from .errors import UsageError
+from .options import OptionsAction
 
 COLUMNS = ('', 'parameters', 'MACs', 'of plain')
 
