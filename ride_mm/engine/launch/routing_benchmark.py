@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from mmcv.cnn import fuse_conv_bn
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
@@ -86,6 +87,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="side of the images (default: the config's crop)",
     )
     add(
+        '--fuse-conv-bn',
+        action='store_true',
+        help='fold BatchNorm into the convolutions first, as one would for deployment',
+    )
+    add(
         '--return-memory',
         action='store_true',
         help='let the C library return freed memory to the system, as it does by '
@@ -131,6 +137,8 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     model = model.to(device).eval()
     shape = (cfg.model.backbone.get('in_channels', 3), *side)
     costs = count_costs(model, shape)
+    if args.fuse_conv_bn:
+        model = fuse_conv_bn(model)
     speeds = measure_all(model, shape, costs, args, device)
     heading = {
         'config': Path(args.config).stem,
@@ -139,6 +147,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         'machine': machine(device),
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,
+        'BatchNorm': 'folded' if args.fuse_conv_bn else 'as trained',
         'freed memory': 'kept' if kept else 'left to the C library',
         'command': command,
     }

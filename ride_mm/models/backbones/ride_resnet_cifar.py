@@ -43,9 +43,10 @@ class CIFARBasicBlock(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, out, H / stride, W / stride)."""
-        out = F.relu(self.bn1(self.conv1(x)))
+        # In place, where no gradient needs what is overwritten.
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
-        return F.relu(out + self.shortcut(x))
+        return F.relu(out.add_(self.shortcut(x)), inplace=True)
 
 
 def cifar_stage(
@@ -130,7 +131,7 @@ class RIDEResNetCIFAR(ExpertBackbone):
 
     def forward_trunk(self, x: Tensor) -> Tensor:
         """Map images (N, 3, H, W) to (N, 16, H, W)."""
-        return self.layer1(F.relu(self.bn1(self.conv1(x))))
+        return self.layer1(F.relu(self.bn1(self.conv1(x)), inplace=True))
 
     def forward_expert(self, trunk: Tensor, e: int) -> Tensor:
         """Map (N, 16, H, W) to expert ``e``'s (N, D, H / 4, W / 4)."""

@@ -6,6 +6,8 @@ from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
+from .full_precision import full_precision
+
 
 @MODELS.register_module()
 class CosineLinear(BaseModule):
@@ -43,7 +45,7 @@ class CosineLinear(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (N, D) to logits (N, C) in fp32."""
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             direction = F.normalize(x.float(), dim=1)
             return self.scale * direction @ F.normalize(self.weight, dim=0)
 
