@@ -41,6 +41,7 @@ from ride_mm.engine.checkpoint_io import (  # noqa: E402
 )
 from ride_mm.engine.launch.schedule import scale_schedule  # noqa: E402
 from ride_mm.utils import SHOT_GROUPS, find_config, resource_root  # noqa: E402
+from ride_mm.utils.freed_memory import keep_freed_memory  # noqa: E402
 
 CONFIGS = {
     'CE': 'ce_r20_digitslt',
@@ -277,6 +278,8 @@ def speed(runs: list[Run], folder: Path, device: str) -> dict[str, float]:
     say('Measuring the speed on test images')
     cuda = device == 'auto' and torch.cuda.is_available()
     place = torch.device('cuda' if cuda else 'cpu')
+    if not cuda:
+        keep_freed_memory()  # as tools/test.py does
     models = [trained_model(run).to(place) for run in runs]
     images = test_images(runs[0], models[0]).to(place)
     measured = images_per_second(models, images, SECONDS * len(models))

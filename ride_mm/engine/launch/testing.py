@@ -13,6 +13,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 
+from ...utils.freed_memory import keep_freed_memory
 from ..checkpoint_io import write_atomically
 from .common import (
     add_common_options,
@@ -97,6 +98,8 @@ def test(args: argparse.Namespace) -> dict:
     set_dataloader_defaults(
         cfg, ('test_dataloader',), not args.no_pin_memory, persistent_workers=False
     )
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     with processes(cfg):
         runner = build_runner(cfg)
         if args.out is not None and args.out_item != 'metrics':
