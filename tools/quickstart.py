@@ -24,8 +24,6 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 # From a checkout this works without installation, too.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ride_mm.analysis.routing.speed import images_per_second  # noqa: E402
-
 import ride_mm  # noqa: E402
 from ride_mm.analysis import (  # noqa: E402
     format_count,
@@ -35,6 +33,7 @@ from ride_mm.analysis import (  # noqa: E402
     plot_accuracy_by_class,
     read_class_accuracy,
 )
+from ride_mm.analysis.routing.speed import images_per_second  # noqa: E402
 from ride_mm.engine.checkpoint_io import (  # noqa: E402
     load_checkpoint_file,
     write_atomically,
