@@ -21,7 +21,8 @@ def train_experts(folder: Path) -> Path:
 def train_router(folder: Path, start: Path | None, *arguments: str) -> Path:
     """Train stage two for two epochs and name its checkpoint."""
     forget_runs()
-    options = ['--cfg-options', f'load_from={start}', *arguments]
+    options = ['--cfg-options', f'load_from={start}', 'train_cfg.val_interval=1']
+    options += arguments
     train_main([TWO, '--work-dir', str(folder), '--epochs', '2', *options])
     return folder / 'epoch_2.pth'
 

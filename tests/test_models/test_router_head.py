@@ -397,3 +397,13 @@ def test_images_are_laid_out_with_channels_last_on_a_cpu():
         with torch.no_grad():
             model(images(2))
         assert seen == [expected]
+
+
+@pytest.mark.parametrize(('channels_last', 'expected'), [(None, True), (False, False)])
+@pytest.mark.parametrize('mode', [True, False])
+def test_frozen_weights_are_laid_out_alike_in_both_modes(channels_last, expected, mode):
+    """Else a run resumed after a validation would compute in another layout."""
+    model = build_model()
+    model.channels_last = channels_last
+    weight = model.train(mode).backbone.experts[0].layer3[0].conv2.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == expected

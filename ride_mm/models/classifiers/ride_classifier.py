@@ -29,8 +29,8 @@ class RIDEClassifier(ImageClassifier):
         head: Config of a :class:`MultiExpertHead`.
         num_experts: Number of experts, E.
         channels_last: Whether images are laid out in memory with the channels last,
-            which lets convolutions on a CPU skip reordering; with routers, in eval
-            mode, the frozen weights too. ``None`` does so on CPUs.
+            which lets convolutions on a CPU skip reordering; with routers the frozen
+            weights too. ``None`` does so on CPUs.
         **kwargs: Of MMPretrain's ``ImageClassifier``.
     """
 
@@ -69,9 +69,11 @@ class RIDEClassifier(ImageClassifier):
         if self.routed:
             freeze(list(self.children()))
             self.head.router.train(mode).requires_grad_(True)
-            if not mode and self._wants_channels_last(next(self.parameters())):
-                # Else each convolution reorders its weight at each call.
-                self.backbone.to(memory_format=torch.channels_last)
+            last = self._wants_channels_last(next(self.parameters()))
+            # Else each convolution reorders its weight at each call.
+            self.backbone.to(
+                memory_format=torch.channels_last if last else torch.contiguous_format
+            )
         return self
 
     def forward(
