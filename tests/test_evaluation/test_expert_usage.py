@@ -135,3 +135,9 @@ def test_a_model_that_does_not_tell_is_refused():
 def test_numbers_that_do_not_fit_are_refused(labels, used, message):
     with pytest.raises(ValueError, match=message):
         expert_usage(np.array(labels), np.array(used), 3, COUNTS)
+
+
+def test_an_average_over_views_is_refused():
+    views = dict(data_samples=[[DataSample()], [DataSample()]])
+    with pytest.raises(ValueError, match='several views .* test without --tta'):
+        ExpertUsage().process(views, [dict(num_experts=1)])
