@@ -341,7 +341,7 @@ def test_resumed_run_equals_straight_run(tmp_path, monkeypatch):
         ({'beta': 1.0}, r'beta: expected 0 <= beta < 1, got 1\.0'),
         ({'beta': -0.1}, r'beta: expected 0 <= beta < 1, got -0\.1'),
         ({'beta': math.nan}, r'beta: expected 0 <= beta < 1, got nan'),
-        ({'num_samples': 0}, 'num_samples: expected at least 1, got 0'),
+        ({'num_samples': 0}, 'num_samples: expected a whole number >= 1, got 0'),
         ({'seed': -1}, 'seed: expected at least 0, got -1'),
         ({'counts': []}, 'expected at least one image, got none'),
     ],

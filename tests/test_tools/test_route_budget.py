@@ -15,7 +15,7 @@ from ride_mm.analysis.routing import OperatingPoint
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
 from ride_mm.engine.launch.route_budget import (
     route_budget_main,
-    setting_of,
+    settings_of,
     short,
 )
 from ride_mm.utils import find_config
@@ -54,7 +54,7 @@ def test_the_thresholds_chosen_do_what_was_said(stage_two, tmp_path, capsys, mor
     assert 1 <= chosen['mean_experts'] <= 1.6
     assert_measured(chosen, metrics_of(checkpoint, tmp_path))
     assert_measured(chosen, metrics_of(stage_two, tmp_path, config=config))
-    assert_measured(result['checkpoint_thresholds'], metrics_of(stage_two, tmp_path))
+    assert_measured(result['present'], metrics_of(stage_two, tmp_path))
     assert (
         'digits'
         in load_checkpoint_file(checkpoint)['meta']['thresholds_set_on'].lower()
@@ -114,13 +114,13 @@ val_dataloader = dict(
 """
 
 
-def test_held_out_images_are_no_test_images(stage_two, tmp_path, capsys):
+def test_held_out_images_that_were_trained_on(stage_two, tmp_path, capsys):
     config = tmp_path / 'held_out.py'
     config.write_text(HELD_OUT.format(base=str(find_config(TWO))))
     route_budget_main([str(config), str(stage_two), '--work-dir', str(tmp_path)])
     said = capsys.readouterr().out
-    assert 'set on val_dataloader (Digits, train): 10 images' in said
-    assert 'WARNING' not in said.partition('Thresholds are set')[2]
+    assert 'val_dataloader (Digits, train, held-out part): 10 images' in said
+    assert 'WARNING: the checkpoint was not trained on the other part' in said
 
 
 def error_of(*argv: object) -> str:
@@ -135,6 +135,15 @@ def error_of(*argv: object) -> str:
     [
         (['--mean-experts', 0.5], '--mean-experts: expected 1 to 3, .* got 0.5'),
         (['--mean-experts', 4], 'expected 1 to 3, .* got 4'),
+        (['--max-drop', 'inf'], '--max-drop: expected a number, got inf'),
+        (
+            ['--mean-experts', 2, '--out-config', 'x'],
+            '--out-config: expected FILE.py, got x',
+        ),
+        (
+            ['--mean-experts', 2, '--out-config', 'x.py', '--out-checkpoint', 'x.py'],
+            'expected two files, got x.py twice',
+        ),
         (['--mean-experts', 'nan'], 'expected 1 to 3, .* got nan'),
         (['--out-checkpoint', 'x.pth'], 'x.pth: expected a budget'),
         (['--cfg-options', 'model.num_experts=1'], 'at least 2 experts, .* got 1'),
@@ -152,7 +161,7 @@ def test_errors_before_anything_is_computed(
 def test_unreachable_budgets_say_what_is_reachable(stage_two, tmp_path):
     common = TWO, stage_two, '--work-dir', tmp_path
     message = error_of(*common, '--macs-ratio', 0.1)
-    assert 'macs_ratio: expected 0.7' in message and 'got 0.1' in message
+    assert '--macs-ratio: expected 0.7' in message and 'got 0.1' in message
     forget_runs()
     assert 'smallest drop' in error_of(*common, '--max-drop', -90)
 
@@ -180,10 +189,47 @@ def test_probabilities_are_told_from_0_and_1():
 
 def test_thresholds_that_probabilities_cannot_tell_apart_are_logits():
     point = OperatingPoint((0.5, math.inf), 1, (1, 0, 0), {}, 1, 1)
-    name, values = setting_of(point)
-    assert name == 'thresholds' and values == [pytest.approx(0.6224593), 1]
+    settings = settings_of(point)
+    assert settings['thresholds'] == [pytest.approx(0.6224593), 1]
+    assert settings['threshold_logits'] is None
     point = OperatingPoint((-math.inf, 50.0), 1, (1, 0, 0), {}, 1, 1)
-    assert setting_of(point) == ('threshold_logits', [-1e9, 50])
+    expected = dict(thresholds=None, threshold_logits=[-1e9, 50])
+    assert settings_of(point) == expected
+
+
+def test_thresholds_and_options_of_the_config_are_respected(
+    stage_two, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.undo()  # The whole config is written.
+    config = tmp_path / 'own.py'
+    head = 'dict(threshold_logits=[1e9, 0.0])'
+    config.write_text(
+        f'_base_ = {str(find_config(TWO))!r}\nmodel = dict(head={head})\n'
+    )
+    out, checkpoint = tmp_path / 'out.py', tmp_path / 'out.pth'
+    route_budget_main(
+        [str(config), str(stage_two), '--work-dir', str(tmp_path), '--max-drop', '1']
+        + ['--out-config', str(out), '--out-checkpoint', str(checkpoint)]
+        + ['--cfg-options', 'test_dataloader.batch_size=50']
+    )
+    result = json.loads((tmp_path / 'route_budget.json').read_text())
+    assert result['present']['source'] == 'config'
+    assert result['present']['mean_experts'] == 1
+    assert 'go before those in a checkpoint' in capsys.readouterr().out
+    assert Config.fromfile(out).test_dataloader.batch_size == 50
+    assert_measured(result['chosen'], metrics_of(stage_two, tmp_path, config=out))
+
+
+def test_the_training_s_own_config_stays(stage_two, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dumped = tmp_path / 'work_dirs' / TWO / f'{TWO}.py'
+    dumped.parent.mkdir(parents=True)
+    dumped.write_text('# of the training')
+    forget_runs()
+    route_budget_main([TWO, str(stage_two)])
+    metrics_of(stage_two, dumped.parent, 'model.head.thresholds=1')
+    assert dumped.read_text() == '# of the training'
+    assert (dumped.parent / 'route_budget' / 'route_budget.json').is_file()
 
 
 @pytest.mark.slow

@@ -127,13 +127,22 @@ def test_a_checkpoint_without_experts_is_refused(tmp_path):
 
 def test_stage_one_s_checkpoint_is_not_tested_as_routed(stage_one, tmp_path):
     message = error_of(main_of_test, TWO, stage_one, '--work-dir', tmp_path)
-    assert 'head.router.hidden.0.weight: expected shape' in message
+    assert 'routers: expected some, got none (does the config of stage one' in message
 
 
 def test_a_single_expert_is_refused(stage_one, tmp_path):
     with pytest.raises(ValueError, match='at least 2, .* got 1'):
         train_main([TWO, '--work-dir', str(tmp_path), '--cfg-options',
                     f'load_from={stage_one}', 'model.num_experts=1'])  # fmt: skip
+
+
+def test_thresholds_of_an_earlier_router_are_not_taken_over(stage_two, tmp_path):
+    checkpoint = load_checkpoint_file(stage_two)
+    checkpoint['state_dict']['head.threshold_logits'].fill_(5)
+    start = tmp_path / 'start.pth'
+    write_atomically(checkpoint, start)
+    trained = train_router(tmp_path / 'run', start)
+    assert weights(trained)['head.threshold_logits'].tolist() == [0, 0]
 
 
 def test_views_are_averaged_without_the_metrics_of_experts(stage_two, tmp_path, capsys):

@@ -55,8 +55,12 @@ class LongTailedSampler(Sampler[int]):
                 'dataset: expected one with get_gt_labels(), such as LongTailed, got '
                 f'{type(dataset).__name__}'
             )
-        if num_samples is not None and num_samples < 1:
-            raise ValueError(f'num_samples: expected at least 1, got {num_samples}')
+        if num_samples is not None and not (
+            isinstance(num_samples, int) and num_samples >= 1
+        ):
+            raise ValueError(
+                f'num_samples: expected a whole number >= 1, got {num_samples!r}'
+            )
         if seed is not None and seed < 0:
             raise ValueError(f'seed: expected at least 0, got {seed}')
         self._images = images_by_class(dataset.get_gt_labels())

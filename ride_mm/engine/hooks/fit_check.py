@@ -46,6 +46,8 @@ class FitCheckHook(Hook):
         got = _named(checkpoint.get('state_dict', checkpoint))
         if starting:
             expected, got = _without_router(expected), _without_router(got)
+            # Those of an earlier router do not belong to the one that is trained.
+            checkpoint.get('state_dict', checkpoint).pop(THRESHOLDS, None)
         found = misfits(expected, got)
         if found:
             more = f'\n  and {len(found) - MAX_NAMED} more' * (len(found) > MAX_NAMED)
@@ -110,6 +112,13 @@ def misfits(model: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> li
         lines.append(
             f'experts: expected {experts[0]}, got {experts[1]} (does --cfg-options '
             f'model.num_experts={experts[1]} belong to it?)'
+        )
+    routers = [any(k.startswith(ROUTER) for k in d) for d in (model, checkpoint)]
+    if routers[0] != routers[1]:
+        names = ['some', 'none'] if routers[0] else ['none', 'some']
+        lines.append(
+            f'routers: expected {names[0]}, got {names[1]} (does the config of stage '
+            f'{"one" if routers[0] else "two"} belong to it?)'
         )
     for name in [*model, *(k for k in checkpoint if k not in model)]:
         if name.endswith(OPTIONAL) or (name == THRESHOLDS and name not in checkpoint):

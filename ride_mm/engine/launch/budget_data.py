@@ -4,8 +4,10 @@ import argparse
 from copy import deepcopy
 
 from mmengine.config import Config, ConfigDict
+from mmengine.runner import Runner
 
 from ...evaluation import RoutingRecorder
+from ..hooks.position_seed import wrapped_datasets
 from .errors import UsageError
 
 
@@ -53,13 +55,29 @@ def use_data(cfg: Config, name: str) -> str | None:
     return warning
 
 
+def trained_on(runner: Runner, recorder: RoutingRecorder) -> str | None:
+    """Warn if held-out images were not held out from the checkpoint's training."""
+    for dataset in wrapped_datasets(runner.test_dataloader.dataset):
+        if getattr(dataset, 'part', None) != 'val' or recorder.class_counts is None:
+            continue
+        if list(dataset.class_counts) != list(recorder.class_counts):
+            return (
+                'the checkpoint was not trained on the other part of these data: the '
+                'class counts differ, so these images were probably trained on. Train '
+                'both stages with the same held_out.'
+            )
+    return None
+
+
 def describe_data(
     cfg: Config, args: argparse.Namespace, recorder: RoutingRecorder
 ) -> str:
     """Say in words which images set the thresholds, and what counts equally."""
-    inner = _inner(cfg.test_dataloader.dataset)
+    dataset = cfg[f'{args.data}_dataloader'].dataset
+    inner = _inner(dataset)
     part = inner.get('split') or inner.get('data_prefix') or inner.get('ann_file')
     of = f', {part}' if isinstance(part, str) else ''
+    of += ', held-out part' if dataset.get('part') == 'val' else ''
     return (
         f'{args.data}_dataloader ({inner.type}{of}): {len(recorder.labels):,} images, '
         f'{args.weight} counting equally'

@@ -2,13 +2,16 @@
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.runner import Runner
 
 from ...analysis.routing import (
     OperatingPoint,
@@ -26,7 +29,7 @@ from ...analysis.tables import format_percent, format_table
 from ...evaluation import RoutingRecorder
 from ...utils import SHOT_GROUPS, find_config
 from ..checkpoint_io import load_checkpoint_file, write_atomically
-from .budget_data import describe_data, use_data
+from .budget_data import describe_data, trained_on, use_data
 from .common import (
     add_common_options,
     build_runner,
@@ -39,6 +42,10 @@ from .errors import UsageError
 from .processes import processes
 
 THRESHOLDS = 'head.threshold_logits'
+# Names of the budgets, in the analysis and on the command line.
+BUDGETS = dict(
+    mean_experts='--mean-experts', macs_ratio='--macs-ratio', accuracy_drop='--max-drop'
+)
 ROWS = 11
 BEYOND = 1e9  # than any score
 GROUPS = ('all', *SHOT_GROUPS)
@@ -117,11 +124,17 @@ def route_budget(args: argparse.Namespace) -> None:
     """
     cfg = load_config(args)
     check(cfg, args)
+    given = deepcopy(cfg)
+    # Beside the training's files, of which MMEngine would replace the config.
+    if args.work_dir is None:
+        cfg.work_dir = str(Path(cfg.work_dir) / 'route_budget')
     warning = use_data(cfg, args.data)
     with processes(cfg):
-        recorder = record(cfg, args)
+        runner = record(cfg, args)
         if is_main_process():
-            report(recorder, cfg, args, describe_data(cfg, args, recorder), warning)
+            (recorder,) = runner.test_evaluator.metrics
+            warning = warning or trained_on(runner, recorder)
+            report(recorder, given, cfg.work_dir, args, warning)
 
 
 def check(cfg: Config, args: argparse.Namespace) -> None:
@@ -147,12 +160,22 @@ def check(cfg: Config, args: argparse.Namespace) -> None:
             f'--mean-experts: expected 1 to {experts}, the experts there are, got '
             f'{args.mean_experts:g}'
         )
+    for name, limit in (budget_of(args) or {}).items():
+        if not math.isfinite(limit):
+            raise UsageError(f'{BUDGETS[name]}: expected a number, got {limit}')
     existing_file(args.checkpoint, 'a checkpoint')
     outputs = [f for f in (args.out_checkpoint, args.out_config) if f is not None]
     if outputs and budget_of(args) is None:
         raise UsageError(
             f'{outputs[0]}: expected a budget to choose thresholds for '
             '(--mean-experts, --macs-ratio or --max-drop), got none'
+        )
+    if args.out_config is not None and Path(args.out_config).suffix != '.py':
+        raise UsageError(f'--out-config: expected FILE.py, got {args.out_config}')
+    if len({Path(output).resolve() for output in outputs}) < len(outputs):
+        raise UsageError(
+            f'--out-checkpoint and --out-config: expected two files, got {outputs[0]} '
+            'twice'
         )
     for output in outputs:
         if Path(output).exists():
@@ -169,8 +192,12 @@ def budget_of(args: argparse.Namespace) -> dict[str, float] | None:
     return {name: v for name, v in given.items() if v is not None} or None
 
 
-def record(cfg: Config, args: argparse.Namespace) -> RoutingRecorder:
-    """Ask all experts and routers about all images."""
+def record(cfg: Config, args: argparse.Namespace) -> Runner:
+    """Ask all experts and routers about all images.
+
+    Returns:
+        The runner, whose only metric is a ``RoutingRecorder``.
+    """
     cfg.load_from, cfg.resume = args.checkpoint, False
     cfg.model.head.pop('threshold_logits', None)
     cfg.model.head.update(thresholds=0.0, keep_expert_logits=True)
@@ -181,26 +208,31 @@ def record(cfg: Config, args: argparse.Namespace) -> RoutingRecorder:
     )
     runner = build_runner(cfg)
     runner.test()
-    (recorder,) = runner.test_evaluator.metrics
-    return recorder
+    return runner
 
 
 def report(
     recorder: RoutingRecorder,
     cfg: Config,
+    folder: str,
     args: argparse.Namespace,
-    data: str,
     warning: str | None,
 ) -> None:
     """Print the sweep, write it with a picture, and choose thresholds if asked.
+
+    Args:
+        recorder: With the records.
+        cfg: The config as it was given.
+        folder: Where to write.
+        args: The options.
+        warning: About the data.
 
     Raises:
         UsageError: If the budget cannot be kept, or costs are not known.
     """
     records, cost = records_of(recorder, args)
-    stored = load_checkpoint_file(args.checkpoint)
-    stored = stored.get('state_dict', stored).get(THRESHOLDS)
-    start = [0.0] * (records.num_experts - 1) if stored is None else stored.tolist()
+    data = describe_data(cfg, args, recorder)
+    source, start = present_thresholds(cfg, args, records.num_experts - 1)
     reference = evaluate_thresholds(records, start, cost)
     sweep = sweep_one_threshold(records, cost)
     frontier = sweep_router_thresholds(records, cost)
@@ -211,14 +243,17 @@ def report(
                 records, cost, **budget, per_router=args.per_router
             )
         except ValueError as err:
-            raise UsageError(str(err)) from None
+            message = str(err)
+            for name, option in BUDGETS.items():
+                message = message.replace(f'{name}:', f'{option}:')
+            raise UsageError(message) from None
     print(f'\nThresholds are set on {data}.')
     if warning is not None:
         print(f'WARNING: {warning}')
     tables = [('one threshold', sweep), ('one for each router', frontier)]
-    named = [('checkpoint', reference), *([('chosen', chosen)] if chosen else [])]
+    named = [(source, reference), *([('chosen', chosen)] if chosen else [])]
     print(f'\n{table_of(tables, named)}\n')
-    folder = Path(cfg.work_dir)
+    folder = Path(folder)
     content = dict(
         config=args.config,
         checkpoint=args.checkpoint,
@@ -227,7 +262,7 @@ def report(
         budget=budget,
         macs=cost.macs,
         plain_macs=cost.plain_macs,
-        checkpoint_thresholds=plain(reference),
+        present=dict(plain(reference), source=source),
         one_threshold=[plain(point) for point in sweep],
         one_for_each_router=[plain(point) for point in frontier],
         chosen=chosen and plain(chosen),
@@ -238,7 +273,27 @@ def report(
     print(f'Figures: {folder / "route_budget.json"}')
     print(f'Picture: {folder / "route_budget.png"}')
     if chosen is not None:
-        write_choice(chosen, args, data)
+        write_choice(chosen, cfg, args, data)
+        if source == 'config' and args.out_checkpoint is not None:
+            print(
+                f'NOTE: {args.config} has thresholds of its own, which go before those '
+                'in a checkpoint'
+            )
+
+
+def present_thresholds(
+    cfg: Config, args: argparse.Namespace, routers: int
+) -> tuple[str, list[float]]:
+    """Where the thresholds are from that hold at present, and these, as logits."""
+    head = cfg.model.head
+    if head.get('thresholds') is not None:
+        given = probability_to_threshold(head.thresholds)
+        return 'config', np.broadcast_to(given, routers).tolist()
+    if head.get('threshold_logits') is not None:
+        return 'config', np.broadcast_to(head.threshold_logits, routers).tolist()
+    stored = load_checkpoint_file(args.checkpoint)
+    stored = stored.get('state_dict', stored).get(THRESHOLDS)
+    return 'checkpoint', [0.0] * routers if stored is None else stored.tolist()
 
 
 def records_of(
@@ -319,11 +374,15 @@ def plain(point: OperatingPoint) -> dict:
     )
 
 
-def write_choice(chosen: OperatingPoint, args: argparse.Namespace, data: str) -> None:
+def write_choice(
+    chosen: OperatingPoint, cfg: Config, args: argparse.Namespace, data: str
+) -> None:
     """Print the thresholds chosen, and write them where the options say."""
-    name, values = setting_of(chosen)
-    text = ','.join(map(str, values))
-    print(f'Chosen: --cfg-options model.head.{name}=[{text}]')
+    settings = settings_of(chosen)
+    text = ' '.join(
+        f'model.head.{k}={v}'.replace(', ', ',') for k, v in settings.items()
+    )
+    print(f'Chosen: --cfg-options {text}')
     if args.out_checkpoint is not None:
         checkpoint = load_checkpoint_file(args.checkpoint)
         state_dict = checkpoint.get('state_dict', checkpoint)
@@ -333,19 +392,20 @@ def write_choice(chosen: OperatingPoint, args: argparse.Namespace, data: str) ->
         write_atomically(checkpoint, args.out_checkpoint)
         print(f'Checkpoint: {args.out_checkpoint}')
     if args.out_config is not None:
-        write_atomically(config_text(name, values, args, data), args.out_config)
+        write_atomically(config_text(settings, cfg, args, data), args.out_config)
         print(f'Config: {args.out_config}')
 
 
-def setting_of(point: OperatingPoint) -> tuple[str, list[float]]:
-    """Name the setting of ``RouterHead`` that has these thresholds, and its values.
+def settings_of(point: OperatingPoint) -> dict[str, list[float] | None]:
+    """Settings of ``RouterHead`` that have these thresholds.
 
-    Probabilities, unless they are too close to 1 to keep the thresholds apart.
+    Probabilities, unless they are too close to 1 to keep the thresholds apart; the
+    other setting is None, should a config have it.
     """
     probabilities = list(point.probabilities)
     if np.allclose(probability_to_threshold(probabilities), point.thresholds, 1e-6):
-        return 'thresholds', probabilities
-    return 'threshold_logits', finite(point)
+        return dict(thresholds=probabilities, threshold_logits=None)
+    return dict(thresholds=None, threshold_logits=finite(point))
 
 
 def finite(point: OperatingPoint) -> list[float]:
@@ -354,18 +414,24 @@ def finite(point: OperatingPoint) -> list[float]:
 
 
 def config_text(
-    name: str, values: list[float], args: argparse.Namespace, data: str
+    settings: dict, cfg: Config, args: argparse.Namespace, data: str
 ) -> str:
-    """A config that inherits from the one given and sets the thresholds."""
+    """A config with these settings, which inherits from the one given.
+
+    With ``--cfg-options`` it is complete instead, so that they are not lost.
+    """
+    ((budget, limit),) = budget_of(args).items()
+    said = (
+        f'"""{Path(args.config).stem} with thresholds for a budget.\n\n'
+        f'{BUDGETS[budget]} {limit:g}, set on {data}.\n"""\n\n'
+    )
+    if args.cfg_options:
+        cfg.model.head.update(settings)
+        return f'{said}{cfg.pretty_text}'
     base = find_config(args.config).resolve()
     try:
         base = base.relative_to(Path(args.out_config).resolve().parent)
     except ValueError:
         pass  # Elsewhere: the full path.
-    ((budget, limit),) = budget_of(args).items()
-    return (
-        f'"""{Path(args.config).stem} with thresholds for a budget.\n\n'
-        f'{budget} {limit:g}, set on {data}.\n"""\n\n'
-        f'_base_ = {str(base)!r}\n\n'
-        f'model = dict(head=dict({name}={values}))\n'
-    )
+    head = ', '.join(f'{name}={value}' for name, value in settings.items())
+    return f'{said}_base_ = {str(base)!r}\n\nmodel = dict(head=dict({head}))\n'

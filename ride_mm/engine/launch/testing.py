@@ -98,6 +98,8 @@ def test(args: argparse.Namespace) -> dict:
     set_dataloader_defaults(
         cfg, ('test_dataloader',), not args.no_pin_memory, persistent_workers=False
     )
+    # MMEngine would put this test's config in the place of the training's.
+    object.__setattr__(cfg, '_filename', None)
     if not torch.cuda.is_available():
         keep_freed_memory()
     with processes(cfg):

@@ -114,6 +114,7 @@ class RouterHead(MultiExpertHead):
     ) -> Sequence[float]:
         """One number for each router, from these or from one."""
         routers = self.num_experts - 1
+        given = given.tolist() if hasattr(given, 'tolist') else given
         values = given if isinstance(given, (list, tuple)) else [given] * routers
         if len(values) != routers:
             raise ValueError(
