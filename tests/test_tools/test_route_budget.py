@@ -13,11 +13,8 @@ from mmengine.config import Config
 
 from ride_mm.analysis.routing import OperatingPoint
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
-from ride_mm.engine.launch.route_budget import (
-    route_budget_main,
-    settings_of,
-    short,
-)
+from ride_mm.engine.launch.budget_output import settings_of, short
+from ride_mm.engine.launch.route_budget import route_budget_main
 from ride_mm.utils import find_config
 
 
