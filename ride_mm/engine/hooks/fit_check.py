@@ -42,10 +42,10 @@ class FitCheckHook(Hook):
         starting = training and not runner._resume
         if starting and not _routed(runner):
             return
-        expected = _named(_unwrapped(runner.model).state_dict())
-        got = _named(checkpoint.get('state_dict', checkpoint))
+        expected = named(_unwrapped(runner.model).state_dict())
+        got = named(checkpoint.get('state_dict', checkpoint))
         if starting:
-            expected, got = _without_router(expected), _without_router(got)
+            expected, got = without_router(expected), without_router(got)
             # Those of an earlier router do not belong to the one that is trained.
             checkpoint.get('state_dict', checkpoint).pop(THRESHOLDS, None)
         found = misfits(expected, got)
@@ -79,11 +79,12 @@ def _routed(runner: Runner) -> bool:
     return getattr(_unwrapped(runner.model), 'routed', False)
 
 
-def _without_router(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_router(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by name, without those of routers."""
     return {k: v for k, v in state_dict.items() if not k.startswith(ROUTER)}
 
 
-def _named(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def named(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by name, without what wrappers put before it."""
     return {re.sub(r'^(module\.)+', '', k): v for k, v in state_dict.items()}
 

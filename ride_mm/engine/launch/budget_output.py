@@ -12,8 +12,8 @@ from ...analysis.routing import OperatingPoint, probability_to_threshold
 from ...analysis.tables import format_percent, format_table
 from ...utils import SHOT_GROUPS, find_config
 from ..checkpoint_io import load_checkpoint_file, write_atomically
+from ..hooks.fit_check import THRESHOLDS
 
-THRESHOLDS = 'head.threshold_logits'
 # Names of the budgets, in the analysis and on the command line.
 BUDGETS = dict(
     mean_experts='--mean-experts', macs_ratio='--macs-ratio', accuracy_drop='--max-drop'

@@ -38,6 +38,18 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--no-pin-memory', action='store_true', help='do not pin the memory of batches'
     )
+    add_config_options(parser)
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='how processes are started',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``; enough for a tool that builds the model alone."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -47,13 +59,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         help='settings that override the config, such as '
         'train_dataloader.batch_size=64 or optim_wrapper.clip_grad.max_norm=5',
     )
-    parser.add_argument(
-        '--launcher',
-        choices=LAUNCHERS,
-        default='none',
-        help='how processes are started',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.set_defaults(launcher='none', work_dir=None, local_rank=0)
 
 
 def load_config(args: argparse.Namespace, epochs: int | None = None) -> Config:
@@ -109,6 +115,15 @@ def set_dataloader_defaults(
             # Without workers PyTorch refuses persistent ones.
             and loader.get('num_workers', 0) > 0
         )
+
+
+def unnamed(cfg: Config) -> Config:
+    """A config without its file's name.
+
+    MMEngine writes the config of a run into the work directory under that name, where a
+    test would replace the training's; without one it takes the time.
+    """
+    return Config(cfg.to_dict())
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -8,14 +8,13 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
-from torch import nn
 
 from ...analysis.complexity import PartCosts, part_costs, part_parameters
 from ...analysis.plain_network import plain_complexity, plain_model
 from ...analysis.tables import ABSENT, format_count, format_table
-from .common import load_config, run_main
+from ...models.classifiers import RIDEClassifier
+from .common import add_config_options, load_config, run_main
 from .errors import UsageError
-from .options import OptionsAction
 
 COLUMNS = ('', 'parameters', 'MACs', 'of plain')
 
@@ -48,15 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='percentages of images that use 1, 2, ... experts, such as '
         '40.99,9.47,49.54: adds the mean cost of an image',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings that override the config, such as model.num_experts=4',
-    )
-    parser.set_defaults(launcher='none', work_dir=None, local_rank=0)
+    add_config_options(parser)
     return parser
 
 
@@ -72,7 +63,7 @@ def flops_report(args: argparse.Namespace) -> str:
     cfg = load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     size = image_size(cfg) if args.shape is None else _given_size(args.shape)
-    model = _build(cfg, args.config)
+    model = build_model(cfg.get('model') or {}, args.config)
     shape = (cfg.model.backbone.get('in_channels', 3), *size)
     shares = None if args.usage is None else parse_usage(args.usage, model.num_experts)
     try:
@@ -206,10 +197,19 @@ def _given_size(shape: Sequence[int]) -> tuple[int, int]:
     return shape[0], shape[-1]
 
 
-def _build(cfg: Config, name: str) -> nn.Module:
+def build_model(cfg: dict, name: str) -> RIDEClassifier:
+    """Build a config's model, with random weights.
+
+    Args:
+        cfg: Config of the model.
+        name: Of the config, for errors.
+
+    Raises:
+        UsageError: If it is no ``RIDEClassifier`` or cannot be built.
+    """
     try:
-        plain_model(cfg.get('model') or {})  # refuses other models than RIDEClassifier
-        return MODELS.build(cfg.model)
+        plain_model(cfg)  # refuses other models
+        return MODELS.build(cfg)
     except (KeyError, TypeError, ValueError) as err:
         raise UsageError(f'{name}: {err.args[0]}') from None
 

@@ -25,15 +25,9 @@ from ...analysis.routing import (
 )
 from ...evaluation import RoutingRecorder
 from ..checkpoint_io import load_checkpoint_file, write_atomically
+from ..hooks.fit_check import THRESHOLDS
 from .budget_data import describe_data, trained_on, use_data
-from .budget_output import (
-    BUDGETS,
-    THRESHOLDS,
-    budget_of,
-    plain,
-    table_of,
-    write_choice,
-)
+from .budget_output import BUDGETS, budget_of, plain, table_of, write_choice
 from .common import (
     add_common_options,
     build_runner,
@@ -41,6 +35,7 @@ from .common import (
     load_config,
     run_main,
     set_dataloader_defaults,
+    unnamed,
 )
 from .errors import UsageError
 from .processes import processes
@@ -119,7 +114,6 @@ def route_budget(args: argparse.Namespace) -> None:
     cfg = load_config(args)
     check(cfg, args)
     given = deepcopy(cfg)
-    # Beside the training's files, of which MMEngine would replace the config.
     if args.work_dir is None:
         cfg.work_dir = str(Path(cfg.work_dir) / 'route_budget')
     warning = use_data(cfg, args.data)
@@ -190,7 +184,7 @@ def record(cfg: Config, args: argparse.Namespace) -> Runner:
     set_dataloader_defaults(
         cfg, ('test_dataloader',), not args.no_pin_memory, persistent_workers=False
     )
-    runner = build_runner(cfg)
+    runner = build_runner(unnamed(cfg))
     runner.test()
     return runner
 

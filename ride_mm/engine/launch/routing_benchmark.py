@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from mmcv.cnn import fuse_conv_bn
 from mmengine.registry import init_default_scope
-from mmpretrain.registry import MODELS
 
 from ...analysis.complexity import PartCosts, part_costs
 from ...analysis.routing.speed import HALF, RoutingSpeed, measure, whole_samples
@@ -21,10 +20,10 @@ from ...analysis.tables import ABSENT, format_percent, format_table
 from ...models.classifiers import RIDEClassifier
 from ...utils.freed_memory import keep_freed_memory
 from ..checkpoint_io import load_checkpoint_file, write_atomically
-from .common import existing_file, load_config, run_main
+from ..hooks.fit_check import misfits, named, without_router
+from .common import add_config_options, existing_file, load_config, run_main
 from .errors import UsageError
-from .flops import image_size
-from .options import OptionsAction
+from .flops import build_model, image_size
 
 COLUMNS = (
     'batch',
@@ -38,8 +37,6 @@ COLUMNS = (
     'MACs',
     'time saved / MACs saved',
 )
-# What a checkpoint of stage one has not.
-NOT_STORED = ('head.router.', 'head.threshold_logits')
 
 
 def benchmark_main(argv: Sequence[str] | None = None) -> None:
@@ -98,15 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
         'default; else it is kept for the next tensors',
     )
     add('--json', metavar='FILE', help='write all that was measured as JSON')
-    add(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings that override the config, such as model.num_experts=4',
-    )
-    parser.set_defaults(launcher='none', work_dir=None, local_rank=0)
+    add_config_options(parser)
     return parser
 
 
@@ -128,7 +117,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     cfg = load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     side = (args.shape,) * 2 if args.shape is not None else image_size(cfg)
-    model = build_model(cfg.get('model') or {}, args.config)
+    model = build_routed(cfg.get('model') or {}, args.config)
     if args.checkpoint is not None:
         load_weights(model, args.checkpoint)
     if args.threads is not None:
@@ -198,26 +187,22 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def build_model(cfg: dict, name: str) -> RIDEClassifier:
+def build_routed(cfg: dict, name: str) -> RIDEClassifier:
     """Build a config's model, with random weights.
 
+    Args:
+        cfg: Config of the model.
+        name: Of the config, for errors.
+
     Raises:
-        UsageError: If it has no routers.
+        UsageError: If it has no routers or cannot be built.
     """
     head = (cfg.get('head') or {}).get('type')
     if head != 'RouterHead':
         raise UsageError(
             f'{name}: expected a model with a RouterHead, got the head {head}'
         )
-    try:
-        model = MODELS.build(cfg)
-    except (KeyError, TypeError, ValueError) as err:
-        raise UsageError(f'{name}: {err.args[0]}') from None
-    if not isinstance(model, RIDEClassifier):
-        raise UsageError(
-            f'{name}: expected a RIDEClassifier, got a {type(model).__name__}'
-        )
-    return model
+    return build_model(cfg, name)
 
 
 def load_weights(model: RIDEClassifier, path: str) -> None:
@@ -227,17 +212,14 @@ def load_weights(model: RIDEClassifier, path: str) -> None:
         UsageError: If it does not fit the model.
     """
     content = load_checkpoint_file(path, 'cpu')
-    try:
-        result = model.load_state_dict(content.get('state_dict', content), strict=False)
-    except RuntimeError as err:
-        raise UsageError(f'--checkpoint {path}: {err}') from None
-    missing = [key for key in result.missing_keys if not key.startswith(NOT_STORED)]
-    for what, keys in (('lacks', missing), ('has also', result.unexpected_keys)):
-        if keys:
-            raise UsageError(
-                f"--checkpoint {path}: expected the config's model, got one that "
-                f'{what} {keys[0]}'
-            )
+    weights = named(content.get('state_dict', content))
+    expected = model.state_dict()
+    if len(weights) == len(without_router(weights)):
+        expected = without_router(expected)
+    found = misfits(expected, weights)
+    if found:
+        raise UsageError(f'--checkpoint {path}: {found[0]}')
+    model.load_state_dict(weights, strict=False)
 
 
 def count_costs(model: RIDEClassifier, shape: tuple[int, int, int]) -> PartCosts:

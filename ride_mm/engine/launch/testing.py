@@ -23,6 +23,7 @@ from .common import (
     run_main,
     say,
     set_dataloader_defaults,
+    unnamed,
 )
 from .errors import UsageError
 from .processes import processes
@@ -98,12 +99,10 @@ def test(args: argparse.Namespace) -> dict:
     set_dataloader_defaults(
         cfg, ('test_dataloader',), not args.no_pin_memory, persistent_workers=False
     )
-    # MMEngine would put this test's config in the place of the training's.
-    object.__setattr__(cfg, '_filename', None)
     if not torch.cuda.is_available():
         keep_freed_memory()
     with processes(cfg):
-        runner = build_runner(cfg)
+        runner = build_runner(unnamed(cfg))
         if args.out is not None and args.out_item != 'metrics':
             runner.test_evaluator.metrics.append(DumpResults(args.out))
         metrics = runner.test()
