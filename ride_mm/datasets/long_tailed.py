@@ -236,6 +236,9 @@ class LongTailed:
             raise RuntimeError(
                 f'cannot load {name}: {type(err).__name__}: {err}'
             ) from err
+        if 'data_samples' in sample:
+            # Where it is in this dataset; the pipeline knows the wrapped one only.
+            sample['data_samples'].set_metainfo({'sample_idx': index})
         return sample
 
     def __repr__(self) -> str:

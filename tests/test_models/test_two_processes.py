@@ -8,17 +8,26 @@ from mmengine.model import MMDistributedDataParallel
 from mmpretrain.structures import DataSample
 
 from ride_mm.models import RIDEClassifier
+from ride_mm.models.teacher import Teacher
 
 COUNTS = [400, 90, 30, 4]
 # Halves of very different weight: one process sees the head, the other the tail.
 LABELS = [0, 0, 0, 1, 3, 3, 2, 3]
-FORMS = ('official', 'paper', 'router')
+FORMS = ('official', 'paper', 'router', 'kd', 'paper_kd', 'pkt', 'sp', 'crd')
+DISTILL = dict(
+    kd=dict(type='KDLoss'),
+    paper_kd=dict(type='KDLoss', form='paper'),
+    pkt=dict(type='PKTLoss', loss_weight=300),
+    sp=dict(type='SPLoss', loss_weight=30),
+    crd=dict(type='CRDLoss', teacher_channels=3 * 48),
+)
 
 
-def build_model(form: str) -> torch.nn.Module:
-    torch.manual_seed(0)
+def build_model(form: str, num_experts: int = 2) -> torch.nn.Module:
+    torch.manual_seed(num_experts)
     model = RIDEClassifier(
-        num_experts=2,
+        num_experts=num_experts,
+        distill={form: DISTILL[form]} if form in DISTILL else None,
         backbone=dict(type='RIDEResNetCIFAR', depth=20),
         neck=dict(type='GlobalAveragePooling'),
         head=dict(
@@ -39,18 +48,27 @@ def build_model(form: str) -> torch.nn.Module:
             module.set_class_counts(COUNTS)
         if getattr(module, 'deferred', False):
             module.set_reweighting(True)
+        if hasattr(module, 'set_num_samples'):
+            module.set_num_samples(20)
+    if form in DISTILL:
+        model.teacher = Teacher(build_model('official', num_experts=3))
     return model.eval()  # BatchNorm sees one batch or two halves alike
 
 
 def gradients(form: str, part: slice, wrap=lambda model: model) -> tuple:
     model = wrap(build_model(form))
     images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    samples = [DataSample().set_gt_label(label) for label in LABELS]
+    samples = [
+        DataSample(metainfo=dict(sample_idx=2 * n)).set_gt_label(label)
+        for n, label in enumerate(LABELS)
+    ]
     losses = model(images[part], samples[part], mode='loss')
     total = sum(value for name, value in losses.items() if 'loss' in name)
     total.backward()
     learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    return total.detach(), {n.removeprefix('module.'): p.grad for n, p in learning}
+    found = {n.removeprefix('module.'): p.grad for n, p in learning}
+    banks = [buffer for name, buffer in model.named_buffers() if name.endswith('.bank')]
+    return total.detach(), found | {f'bank {i}': bank for i, bank in enumerate(banks)}
 
 
 def one_of_two(rank: int, address: str, out: str) -> None:

@@ -6,6 +6,7 @@ from .deferred_reweight import DeferredReweightHook
 from .expert_cost import ExpertCostHook
 from .fit_check import FitCheckHook
 from .hard_label_check import HardLabelCheckHook
+from .kd import KDHook
 from .nan_guard import NaNGuardHook
 from .position_seed import PositionSeedHook
 from .safe_checkpoint import SafeCheckpointHook
@@ -19,6 +20,7 @@ __all__ = [
     'ExpertCostHook',
     'FitCheckHook',
     'HardLabelCheckHook',
+    'KDHook',
     'NaNGuardHook',
     'PositionSeedHook',
     'SafeCheckpointHook',

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from ..checkpoint_io import CheckpointError
 
-# Known without the checkpoint, or not needed by a model that is not trained on.
-OPTIONAL = ('class_counts', 'num_batches_tracked')
+# Known without the checkpoint, not needed by a model that is not trained on, or of a
+# size that the model learns later.
+OPTIONAL = ('class_counts', 'num_batches_tracked', '.bank')
 # Known without the checkpoint, too: 0.5, unless it says otherwise.
 THRESHOLDS = 'head.threshold_logits'
+# Losses of distillation, which only a training with that teacher has.
+TRAINING_ONLY = 'distill.'
 # What stage two trains, and stage one's checkpoint does not have.
 ROUTER = 'head.router.'
 MAX_NAMED = 3
@@ -44,17 +47,17 @@ class FitCheckHook(Hook):
             return
         expected = named(_unwrapped(runner.model).state_dict())
         got = named(checkpoint.get('state_dict', checkpoint))
+        if not runner._resume:
+            expected, got = without_training_only(expected), without_training_only(got)
         if starting:
             expected, got = without_router(expected), without_router(got)
             # Those of an earlier router do not belong to the one that is trained.
             checkpoint.get('state_dict', checkpoint).pop(THRESHOLDS, None)
         found = misfits(expected, got)
         if found:
-            more = f'\n  and {len(found) - MAX_NAMED} more' * (len(found) > MAX_NAMED)
             raise CheckpointError(
-                'the checkpoint is not of the model that the config describes:\n  '
-                + '\n  '.join(found[:MAX_NAMED])
-                + more
+                'the checkpoint is not of the model that the config describes:'
+                + first_of(found)
             )
 
     def before_train(self, runner: Runner) -> None:
@@ -82,6 +85,11 @@ def _routed(runner: Runner) -> bool:
 def without_router(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by name, without those of routers."""
     return {k: v for k, v in state_dict.items() if not k.startswith(ROUTER)}
+
+
+def without_training_only(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by name, without those that only a distillation needs."""
+    return {k: v for k, v in state_dict.items() if not k.startswith(TRAINING_ONLY)}
 
 
 def named(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -128,6 +136,12 @@ def misfits(model: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> li
         if _shape(expected) != _shape(got):
             lines.append(f'{name}: expected {_shape(expected)}, got {_shape(got)}')
     return lines
+
+
+def first_of(misfits: list[str]) -> str:
+    """The first differences, a line each, to end an error with."""
+    more = [f'and {len(misfits) - MAX_NAMED} more'] * (len(misfits) > MAX_NAMED)
+    return ''.join(f'\n  {line}' for line in misfits[:MAX_NAMED] + more)
 
 
 def _shape(tensor: Tensor | None) -> str:

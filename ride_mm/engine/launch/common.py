@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from mmengine.config import Config
@@ -14,6 +15,7 @@ from mmengine.runner import Runner
 
 from ...utils import find_config
 from ..checkpoint_io import CheckpointError
+from ..hooks.kd import TeacherError
 from ..hooks.nan_guard import NonFiniteError
 from ..hooks.schedule_guard import ScheduleChangedError
 from .errors import UsageError
@@ -27,7 +29,13 @@ PATIENCE = 10
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 # Errors whose message says it all; others keep their traceback.
-USER_ERRORS = (UsageError, CheckpointError, NonFiniteError, ScheduleChangedError)
+USER_ERRORS = (
+    UsageError,
+    CheckpointError,
+    NonFiniteError,
+    ScheduleChangedError,
+    TeacherError,
+)
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -143,18 +151,30 @@ def say(message: str) -> None:
         print(message, flush=True)
 
 
-def run_main(main: Callable[[argparse.Namespace], object], parser, argv) -> None:
-    """Run a tool; errors that are meant for its user are printed without traceback."""
+def run_main(
+    main: Callable[[argparse.Namespace], object], parser, argv, error_status: int = 1
+) -> object:
+    """Run a tool; errors that are meant for its user are printed without traceback.
+
+    Args:
+        main: The tool.
+        parser: Of its options.
+        argv: The options, None for those of the program.
+        error_status: Exit status after such an error.
+
+    Returns:
+        What ``main`` returns.
+    """
     args = parser.parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     try:
-        main(args)
+        return main(args)
     except USER_ERRORS as err:
         if not is_first_process():
             # The first one tells the same; the launcher ends all when the first of any
             # has ended, so wait for that. What is wrong here alone is told here.
             time.sleep(PATIENCE)
-        sys.exit(f'error: {err}')
+        _exit(f'error: {err}', error_status)
     except KeyboardInterrupt:
         if is_first_process():
             print('interrupted', file=sys.stderr)
@@ -163,7 +183,14 @@ def run_main(main: Callable[[argparse.Namespace], object], parser, argv) -> None
         if err.filename is None:
             raise
         # From any process: a disk may be full, or a file absent, on one machine only.
-        sys.exit(f'error: {err.filename}: {err.strerror or err}')
+        _exit(f'error: {err.filename}: {err.strerror or err}', error_status)
+
+
+def _exit(message: str, status: int) -> NoReturn:
+    if status == 1:
+        sys.exit(message)
+    print(message, file=sys.stderr)
+    sys.exit(status)
 
 
 def existing_file(path: str | None, what: str) -> str:

@@ -7,8 +7,10 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ..backbones.expert_backbone import freeze
+from ..distillation import build_distillation, distillation_losses
 from ..heads import RouterHead
 from ..routing import Routed
+from ..teacher import Teacher
 
 
 @MODELS.register_module()
@@ -28,6 +30,10 @@ class RIDEClassifier(ImageClassifier):
         neck: Config of the pooling; it receives a tuple of E maps.
         head: Config of a :class:`MultiExpertHead`.
         num_experts: Number of experts, E.
+        distill: Configs of distillation losses by name, such as
+            ``dict(kd=dict(type='KDLoss'))``, which are logged as ``loss_kd``; ``None``
+            in place of a config leaves one out. They compare this network with the
+            teacher that ``KDHook`` hangs into :attr:`teacher`.
         channels_last: Whether images are laid out in memory with the channels last,
             which lets convolutions on a CPU skip reordering; with routers the frozen
             weights too. ``None`` does so on CPUs.
@@ -40,6 +46,7 @@ class RIDEClassifier(ImageClassifier):
         neck: dict | None = None,
         head: dict | None = None,
         num_experts: int = 3,
+        distill: dict[str, dict | None] | None = None,
         channels_last: bool | None = None,
         **kwargs,
     ) -> None:
@@ -53,6 +60,9 @@ class RIDEClassifier(ImageClassifier):
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         self.num_experts = num_experts
         self.channels_last = channels_last
+        # No module: it belongs neither to the checkpoint nor to the optimizer.
+        self.teacher: Teacher | None = None
+        self.distill = build_distillation(distill, self)
         if getattr(self.data_preprocessor, 'num_classes', 0) is None and self.with_head:
             # Else MMPretrain's ClassNumCheckHook refuses what the user need not say.
             self.data_preprocessor.num_classes = self.head.num_classes
@@ -101,6 +111,15 @@ class RIDEClassifier(ImageClassifier):
             stage: Of MMPretrain's ``ImageClassifier``.
         """
         return super().extract_feat(self._lay_out(inputs), stage)
+
+    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+        """Compute the losses of images (N, 3, H, W), those of distillation too."""
+        if not self.distill:
+            return super().loss(inputs, data_samples)
+        feats = self.extract_feat(inputs)
+        return distillation_losses(
+            self.distill, self.head, self.teacher, inputs, feats, data_samples
+        )
 
     def predict(
         self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs
