@@ -54,6 +54,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=('ride_mm', 'ride_mm.*')),
+    package_data={'ride_mm': ['weights/*.pth']},
     cmdclass={'build_py': BuildWithResources},
     python_requires='>=3.10',
     # No mm* name here: pip would then install one stack over the other.

@@ -1,6 +1,7 @@
 """Long-tailed recognition with diverse experts, as a plugin for MMPretrain.
 
-Importing this package registers its models, datasets, hooks and metrics in MMPretrain.
+Importing this package registers its models, datasets, hooks and metrics in MMPretrain,
+which then finds its models by name, too.
 """
 
 import warnings
@@ -15,5 +16,8 @@ warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttentio
 check_installation()
 
 from . import datasets, engine, evaluation, models  # noqa: E402
+from .apis.model_index import register_model_index  # noqa: E402
+
+register_model_index()
 
 __all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']

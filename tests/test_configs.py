@@ -14,6 +14,7 @@ from mmpretrain.structures import DataSample
 
 from ride_mm.engine.hooks.deferred_reweight import deferred_modules
 from ride_mm.engine.launch.schedule import scale_schedule
+from ride_mm.models.teacher import Teacher
 from ride_mm.utils import resource_root
 
 ROOT = resource_root() / 'configs'
@@ -78,6 +79,7 @@ def test_config_builds_and_its_parts_fit(name):
     ('name', 'golden'),
     [
         ('ride/ride_r32_cifar100lt.py', 'cifar100'),
+        ('ride/ride_r32_cifar100lt_distill.py', 'cifar100_distill'),
         ('baselines/ldam-drw_r32_cifar100lt.py', 'cifar100'),
         ('ride/ride_r50_custom.py', 'imagenet_lt'),
     ],
@@ -126,6 +128,9 @@ def steps(name: str) -> None:
     config = load(name)
     model = build_model(config)
     model.init_weights()
+    if 'teacher' in config.default_hooks:
+        teacher = load(f'ride/{config.default_hooks.teacher.config}.py')
+        model.teacher = Teacher(build_model(teacher))
     head = model.head
     for module in model.modules():
         if hasattr(module, 'set_class_counts'):

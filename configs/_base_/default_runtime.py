@@ -11,7 +11,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='VisualizationHook', enable=False),
+    visualization=dict(type='LTVisualizationHook', enable=False),
     # Checks before the first batch.
     class_num=dict(type='ClassNumCheckHook'),
     datasets=dict(type='DatasetCheckHook'),

@@ -1,9 +1,8 @@
 """RIDE with 3 experts on CIFAR-100-LT, distilled from 6 experts.
 
 Wang et al., ICLR 2021, appendix A.2 and table 5; the authors' recipe, stage one with a
-warm-up of 20 epochs. Published top-1 % (model zoo, 3 experts, distilled, with routers):
-49.0 all, 67.6 / 50.9 / 25.2 many / medium / few; table 5, 3 experts with all experts:
-47.9 without a teacher, 48.4 with KD, 48.5 CRD, 48.3 PKT, 48.7 SP, each added to KD.
+warm-up of 20 epochs. Published top-1 % (table 5, 3 experts): 47.9 without a teacher,
+48.4 with KD; 48.5, 48.3 and 48.7 with CRD, PKT and SP added to KD.
 
     python tools/train.py configs/ride/ride_r32_cifar100lt_teacher.py
     python tools/train.py configs/ride/ride_r32_cifar100lt_distill.py

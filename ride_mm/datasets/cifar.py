@@ -26,8 +26,10 @@ class LTCIFAR10(CIFAR10):
     - The archive is downloaded only where there is none of the dataset's files.
     - A file may be a subset and say so by the key ``indices``, the official index of
       each of its rows.
+    - Images are BGR, as MMPretrain loads all others, so that a model meets the same
+      order in an image file; the preprocessor needs ``to_rgb=True``.
 
-    Each sample's record has the keys ``img`` (uint8, (32, 32, 3), RGB), ``gt_label``
+    Each sample's record has the keys ``img`` (uint8, (32, 32, 3), BGR), ``gt_label``
     and ``official_index``.
 
     Args:
@@ -198,12 +200,13 @@ class LTCIFAR100(LTCIFAR10, CIFAR100):
 
 
 def _images(values: Any, path: str) -> np.ndarray:
-    """``values`` as uint8 (N, 32, 32, 3)."""
+    """``values``, RGB planes, as uint8 (N, 32, 32, 3) in BGR."""
     is_array = isinstance(values, np.ndarray)
     got = f'{values.dtype} {values.shape}' if is_array else type(values).__name__
     if not is_array or values.dtype != np.uint8 or values.shape[1:] != (3072,):
         raise ValueError(f'{path}: expected data of uint8 (N, 3072), got {got}')
-    return np.ascontiguousarray(values.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    bgr = values.reshape(-1, 3, 32, 32)[:, ::-1]
+    return np.ascontiguousarray(bgr.transpose(0, 2, 3, 1))
 
 
 def _integers(values: Any, key: str, length: int, path: str) -> np.ndarray:

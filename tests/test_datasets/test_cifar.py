@@ -49,15 +49,16 @@ def test_reads_one_split_alone(tmp_path, split):
     assert dataset.CLASSES == CIFAR100_CATEGORIES
     image = dataset.get_data_info(4)['img']
     assert (image.shape, image.dtype) == ((32, 32, 3), np.uint8)
-    np.testing.assert_array_equal(image.transpose(2, 0, 1).ravel(), IMAGES[4])
+    planes = image[..., ::-1].transpose(2, 0, 1)
+    np.testing.assert_array_equal(planes.ravel(), IMAGES[4])
 
 
-def test_images_are_rgb(tmp_path):
+def test_images_are_bgr(tmp_path):
     red = np.zeros((1, 3, 1024), np.uint8)
     red[:, 0] = 255
     write100(tmp_path, data=red.reshape(1, 3072), fine_labels=[0])
     sample = cifar100(tmp_path, pipeline=[{'type': 'PackInputs'}])[0]
-    assert sample['inputs'][:, 5, 5].tolist() == [255, 0, 0]
+    assert sample['inputs'][:, 5, 5].tolist() == [0, 0, 255]
 
 
 def test_labels_may_be_an_array_and_keys_bytes(tmp_path):

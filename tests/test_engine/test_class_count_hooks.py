@@ -9,6 +9,7 @@ from mmengine.logging import MMLogger
 from mmpretrain.registry import MODELS
 from torch import nn
 
+from ride_mm.engine.checkpoint_io import CheckpointError
 from ride_mm.engine.hooks import (
     ClassCountsHook,
     DeferredReweightHook,
@@ -88,6 +89,12 @@ def test_a_stock_model_s_metrics_get_the_counts_of_the_training():
     hook.before_train(runner)
     hook.before_val(runner)
     assert metric.class_counts == [3, 2, 1]
+
+
+def test_a_metric_without_counts_is_refused_before_the_test():
+    runner = build_runner(build_model(), metrics=[ShotAccuracy()])
+    with pytest.raises(CheckpointError, match='ShotAccuracy needs the class counts'):
+        ClassCountsHook().before_test(runner)
 
 
 @pytest.mark.parametrize(

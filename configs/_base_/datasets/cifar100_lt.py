@@ -8,12 +8,12 @@ of https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz in `data/cifar100`.
 dataset_type = 'LTCIFAR100'
 data_root = 'data/cifar100'
 
-# Images are RGB already.
+# Mean and standard deviation are in the order RGB.
 data_preprocessor = dict(
     num_classes=100,
     mean=[0.4914 * 255, 0.4822 * 255, 0.4465 * 255],
     std=[0.2023 * 255, 0.1994 * 255, 0.2010 * 255],
-    to_rgb=False,
+    to_rgb=True,
 )
 
 train_pipeline = [
@@ -22,7 +22,12 @@ train_pipeline = [
     dict(type='LTRandomRotation', degrees=15),
     dict(type='PackInputs'),
 ]
-test_pipeline = [dict(type='PackInputs')]
+# Leaves the images of the data set as they are.
+test_pipeline = [
+    dict(type='ResizeEdge', scale=32, edge='short', backend='pillow'),
+    dict(type='CenterCrop', crop_size=32),
+    dict(type='PackInputs'),
+]
 
 train_dataloader = dict(
     batch_size=128,

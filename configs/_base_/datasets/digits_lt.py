@@ -7,11 +7,12 @@ downloaded.
 
 dataset_type = 'Digits'
 
+# Grey images in three equal channels; the order matters for other images only.
 data_preprocessor = dict(
     num_classes=10,
     mean=[78.9, 78.9, 78.9],
     std=[81.7, 81.7, 81.7],
-    to_rgb=False,
+    to_rgb=True,
 )
 
 train_pipeline = [
@@ -19,7 +20,12 @@ train_pipeline = [
     dict(type='LTRandomRotation', degrees=15),
     dict(type='PackInputs'),
 ]
-test_pipeline = [dict(type='PackInputs')]
+# Leaves the images of the data set as they are.
+test_pipeline = [
+    dict(type='ResizeEdge', scale=16, edge='short', backend='pillow'),
+    dict(type='CenterCrop', crop_size=16),
+    dict(type='PackInputs'),
+]
 
 train_dataloader = dict(
     batch_size=32,

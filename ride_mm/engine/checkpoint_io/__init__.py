@@ -4,6 +4,7 @@ Importing it makes the loaders here MMEngine's own.
 """
 
 from .errors import CheckpointError, DamagedCheckpointError, UnsafeCheckpointError
+from .foreign import ForeignCheckpoint, load_foreign_checkpoint
 from .loaders import load_from_http, load_from_local, register_loaders
 from .plain import from_plain, plain_data, to_plain
 from .reading import latest_checkpoint, load_checkpoint_file
@@ -21,10 +22,12 @@ __all__ = [
     'AtomicBackend',
     'CheckpointError',
     'DamagedCheckpointError',
+    'ForeignCheckpoint',
     'UnsafeCheckpointError',
     'from_plain',
     'latest_checkpoint',
     'load_checkpoint_file',
+    'load_foreign_checkpoint',
     'load_from_http',
     'load_from_local',
     'plain_data',

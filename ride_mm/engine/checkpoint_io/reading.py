@@ -29,14 +29,24 @@ def load_checkpoint_file(
         DamagedCheckpointError: If the file is truncated or no checkpoint at all.
         UnsafeCheckpointError: If its pickle asks for anything but plain data.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        found = 'a folder' if path.is_dir() else 'nothing'
-        raise FileNotFoundError(f'{path}: expected a checkpoint file, got {found}')
+    path = existing_checkpoint(path)
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as err:
         raise _explain(path, err) from None
+
+
+def existing_checkpoint(path: str | Path) -> Path:
+    """Check that a file exists, ``~`` allowed.
+
+    Raises:
+        FileNotFoundError: If it does not, or is a folder.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        found = 'a folder' if path.is_dir() else 'nothing'
+        raise FileNotFoundError(f'{path}: expected a checkpoint file, got {found}')
+    return path
 
 
 def _explain(path: Path, err: Exception) -> Exception:
@@ -63,7 +73,12 @@ def _explain(path: Path, err: Exception) -> Exception:
         'deserialize object on' in message
     ):
         return err
-    reason = message.split('WeightsUnpickler error: ')[-1].strip().split('\n')[0]
+    return damaged(path, err)
+
+
+def damaged(path: Path, err: Exception) -> DamagedCheckpointError:
+    """The error of a file that cannot be read as a checkpoint, because of another."""
+    reason = str(err).split('WeightsUnpickler error: ')[-1].strip().split('\n')[0]
     return DamagedCheckpointError(
         f'{path}: expected a complete file written by torch.save, got '
         f'{path.stat().st_size:,} bytes that cannot be read as one: the file is '

@@ -12,6 +12,7 @@ from .position_seed import PositionSeedHook
 from .safe_checkpoint import SafeCheckpointHook
 from .schedule_guard import ScheduleGuardHook
 from .sync_batch_norm_stats import SyncBatchNormStatsHook
+from .visualization import LTVisualizationHook
 
 __all__ = [
     'ClassCountsHook',
@@ -21,6 +22,7 @@ __all__ = [
     'FitCheckHook',
     'HardLabelCheckHook',
     'KDHook',
+    'LTVisualizationHook',
     'NaNGuardHook',
     'PositionSeedHook',
     'SafeCheckpointHook',

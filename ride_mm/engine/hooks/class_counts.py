@@ -75,6 +75,8 @@ class ClassCountsHook(Hook):
         for metric in metrics:
             if counts is not None and hasattr(metric, 'set_class_counts'):
                 metric.set_class_counts(counts)
+            if hasattr(metric, 'require_class_counts'):
+                metric.require_class_counts()
 
 
 def stored_class_counts(model: nn.Module) -> list[int] | None:

@@ -8,8 +8,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ...datasets.channel_order import channel_order
 from ...datasets.image_check import check_images
 from ...datasets.samples import read_samples
+from .visualization import turns_to_rgb
 
 MAX_NAMED = 3
 
@@ -21,7 +23,8 @@ class DatasetCheckHook(Hook):
     Validation and test need the classes of the training set in the same order (a folder
     per class is numbered by sorted names, so a renamed folder would shift all labels),
     labels that are classes, and readable files. Held-out images must not be among those
-    that are trained on.
+    that are trained on. Of CIFAR it says if the preprocessor expects another order of
+    the channels than the data set has.
 
     Args:
         check_images: How the files of validation and test are looked at, see
@@ -43,6 +46,7 @@ class DatasetCheckHook(Hook):
         """Hold the validation set against the training set."""
         train = runner.train_dataloader.dataset
         self._trained_classes = _classes(train)
+        warn_of_channel_order(runner, train)
         if runner.val_loop is None:
             return
         val = runner.val_dataloader.dataset
@@ -55,6 +59,7 @@ class DatasetCheckHook(Hook):
         """Hold the test set against what the checkpoint was trained on."""
         test = runner.test_dataloader.dataset
         same_classes(self._trained_classes, _classes(test), 'checkpoint', 'test')
+        warn_of_channel_order(runner, test)
         self._check_samples(test)
 
     def _check_samples(self, dataset: Any) -> None:
@@ -92,6 +97,19 @@ def same_classes(
     raise ValueError(
         f'classes: expected the {second} set to have those of the {first}, '
         f'{len(expected)} in the same order, got {len(got)}{differing}'
+    )
+
+
+def warn_of_channel_order(runner: Runner, dataset: Any) -> None:
+    """Say if the network sees BGR, which one that reads image files does not."""
+    order = channel_order(dataset)
+    to_rgb = None if order is None else turns_to_rgb(runner.model)
+    if to_rgb in (None, order == 'BGR'):
+        return
+    runner.logger.warning(
+        f'channels: expected data_preprocessor.to_rgb={not to_rgb} for the images of '
+        f'this data set, which are {order}, got to_rgb={to_rgb}: mean, std and weights '
+        'meet red in the place of blue'
     )
 
 

@@ -138,6 +138,29 @@ def misfits(model: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> li
     return lines
 
 
+def load_all_weights(
+    model: nn.Module, state_dict: Mapping[str, Tensor], path: str = 'checkpoint'
+) -> None:
+    """Load all weights of a model, in place.
+
+    Args:
+        model: Of any kind.
+        state_dict: Its tensors by name; what only a distillation needs is passed over.
+        path: Where they are from, for errors.
+
+    Raises:
+        CheckpointError: If a tensor is missing, left over or of another shape, with the
+            first differences.
+    """
+    weights = without_training_only(named(state_dict))
+    found = misfits(without_training_only(model.state_dict()), weights)
+    if found:
+        raise CheckpointError(
+            f'{path} is not of the model that the config describes:{first_of(found)}'
+        )
+    model.load_state_dict(weights, strict=False)
+
+
 def first_of(misfits: list[str]) -> str:
     """The first differences, a line each, to end an error with."""
     more = [f'and {len(misfits) - MAX_NAMED} more'] * (len(misfits) > MAX_NAMED)

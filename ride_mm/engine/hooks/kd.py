@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...models.teacher import Teacher
 from ...utils import find_config
-from .fit_check import first_of, misfits, named, without_training_only
+from .fit_check import load_all_weights
 
 # Under this name the checkpoint says who taught.
 FINGERPRINT = 'teacher'
@@ -58,8 +58,8 @@ class KDHook(Hook):
 
         Raises:
             TeacherError: If the student takes none or learns other classes, if config
-                or checkpoint are missing or do not fit each other, or if a resumed run
-                began with another teacher.
+                or checkpoint are missing, or if a resumed run began with another.
+            CheckpointError: If config and checkpoint do not fit each other.
         """
         student = runner.model
         student = student.module if is_model_wrapper(student) else student
@@ -141,20 +141,14 @@ def build_teacher(
         path: Of the checkpoint, for errors.
 
     Raises:
-        TeacherError: If they do not fit, with the first differences.
+        CheckpointError: If they do not fit, with the first differences.
     """
     settings = dict(config.model)
     if 'data_preprocessor' in config:
         settings.setdefault('data_preprocessor', config.data_preprocessor)
     settings.pop('distill', None)  # It may have been taught itself.
     model = MODELS.build(settings)
-    weights = without_training_only(named(checkpoint.get('state_dict', checkpoint)))
-    found = misfits(model.state_dict(), weights)
-    if found:
-        raise TeacherError(
-            f'{path} is not of the teacher that its config describes:{first_of(found)}'
-        )
-    model.load_state_dict(weights, strict=False)
+    load_all_weights(model, checkpoint.get('state_dict', checkpoint), path)
     return model
 
 

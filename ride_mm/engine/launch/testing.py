@@ -115,7 +115,7 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
     """Turn the drawing of predictions on."""
     hook = cfg.default_hooks.setdefault('visualization', ConfigDict())
     hook.update(
-        type='VisualizationHook',
+        type='LTVisualizationHook',
         enable=True,
         show=args.show,
         wait_time=args.wait_time,

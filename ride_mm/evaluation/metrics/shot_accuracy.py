@@ -10,7 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmpretrain.registry import METRICS
 
-from ...engine.checkpoint_io import write_atomically
+from ...engine.checkpoint_io import CheckpointError, write_atomically
 from ...utils.shots import SHOT_GROUPS, shot_groups
 
 
@@ -103,6 +103,19 @@ class ShotAccuracy(BaseMetric):
         if self.class_counts is None:
             self.class_counts = class_counts
 
+    def require_class_counts(self) -> None:
+        """Refuse to go on without class counts; the hook asks before the first batch.
+
+        Raises:
+            CheckpointError: If the class counts are not known.
+        """
+        if self.class_counts is None:
+            raise CheckpointError(
+                'ShotAccuracy needs the class counts of the training set: expected a '
+                'checkpoint of a RIDEClassifier, which holds them, or '
+                'class_counts=[...] in the config of the metric; got neither'
+            )
+
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keep (label, decision) of each sample."""
         for sample in data_samples:
@@ -119,14 +132,9 @@ class ShotAccuracy(BaseMetric):
         """Compute the accuracies.
 
         Raises:
-            RuntimeError: If the class counts are not known.
+            CheckpointError: If the class counts are not known.
         """
-        if self.class_counts is None:
-            raise RuntimeError(
-                'ShotAccuracy needs the class counts of the training set: expected a '
-                'checkpoint of a RIDEClassifier, which holds them, or '
-                'class_counts=[...] in the config of the metric; got neither'
-            )
+        self.require_class_counts()
         counts = np.asarray(self.class_counts)
         labels, predictions = np.array(results, dtype=np.int64).reshape(-1, 2).T
         if len(labels) and labels.max() >= len(counts):

@@ -1,0 +1,12 @@
+"""Stage two of distilled RIDE on CIFAR-100-LT, after 30 epochs of teacher and student.
+
+As `ride_r32_cifar100lt_distill_router.py`, from the shorter distillation.
+
+    python tools/train.py configs/ride/ride_r32_cifar100lt_30e_teacher.py
+    python tools/train.py configs/ride/ride_r32_cifar100lt_30e_distill.py
+    python tools/train.py configs/ride/ride_r32_cifar100lt_30e_distill_router.py
+"""
+
+_base_ = './ride_r32_cifar100lt_router.py'
+
+load_from = 'work_dirs/ride_r32_cifar100lt_30e_distill/epoch_30.pth'

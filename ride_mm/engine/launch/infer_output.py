@@ -1,0 +1,199 @@
+"""What ``tools/infer.py`` prints, writes and draws."""
+
+import csv
+import io
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import torch
+from mmpretrain.structures import DataSample
+from mmpretrain.visualization import UniversalVisualizer
+
+from .errors import UsageError
+
+MAX_CLASSES = 10
+# Shorter side of a picture, in pixels, on which the text can be read.
+READABLE = 256
+Result = Mapping[str, Any]
+
+
+def line_of(result: Result) -> str:
+    """One image's classes and probabilities in a line."""
+    classes = ', '.join(
+        f'{one["pred_class"]} {one["pred_score"]:.4f}' for one in result['top_k']
+    )
+    used = result['num_experts']
+    experts = '' if used is None else f' ({count(used, "expert")})'
+    return f'{result["img_path"]}: {classes}{experts}'
+
+
+def count(number: int, what: str) -> str:
+    """A number of things, the word in its plural where it belongs."""
+    return f'{number:,} {what}{"" if number == 1 else "s"}'
+
+
+def summarise(results: Sequence[Result], seconds: float) -> dict[str, Any]:
+    """Summarise predictions.
+
+    Args:
+        results: Of one image or more.
+        seconds: That it took.
+
+    Returns:
+        ``images``, ``images_per_second``, ``mean_experts`` (None without routers) and
+        ``classes``, the number of images by predicted class, most first.
+    """
+    used = [result['num_experts'] for result in results]
+    return dict(
+        images=len(results),
+        images_per_second=len(results) / seconds,
+        mean_experts=None if None in used else sum(used) / len(used),
+        classes=dict(Counter(result['pred_class'] for result in results).most_common()),
+    )
+
+
+def lines_of_summary(summary: Mapping[str, Any], skipped: int) -> str:
+    """A summary in two lines."""
+    parts = [
+        count(summary['images'], 'image'),
+        f'{summary["images_per_second"]:,.1f} images/s',
+    ]
+    if summary['mean_experts'] is not None:
+        parts.append(f'{summary["mean_experts"]:.3f} experts on average')
+    if skipped:
+        parts.append(f'{count(skipped, "file")} skipped')
+    classes = list(summary['classes'].items())
+    named = [f'{name} {number:,}' for name, number in classes[:MAX_CLASSES]]
+    if len(classes) > MAX_CLASSES:
+        rest = sum(number for _, number in classes[MAX_CLASSES:])
+        named.append(f'{len(classes) - MAX_CLASSES} more classes {rest:,}')
+    return f'{", ".join(parts)}\npredicted: {", ".join(named)}'
+
+
+def csv_of(results: Sequence[Result]) -> str:
+    """Predictions as CSV: an image in a row, the further classes in further columns."""
+    text = io.StringIO(newline='')
+    writer = csv.writer(text)
+    further = range(2, len(results[0]['top_k']) + 1)
+    keys = 'label', 'class', 'score'
+    writer.writerow(
+        ['image', *(f'pred_{key}' for key in keys), 'num_experts']
+        + [f'{key}_{k}' for k in further for key in keys]
+    )
+    for result in results:
+        first, *others = (
+            [one[f'pred_{key}'] for key in keys] for one in result['top_k']
+        )
+        used = '' if result['num_experts'] is None else result['num_experts']
+        writer.writerow([result['img_path'], *first, used, *sum(others, [])])
+    return text.getvalue()
+
+
+def picture_names(paths: Sequence[str], folder: str | Path) -> dict[str, Path]:
+    """Name the annotated picture of each image.
+
+    Below ``folder`` the pictures lie as the images lie below the folder that they have
+    in common, so that no two have the same name; ``.png`` is put behind the name, for
+    ``a.jpg`` may lie beside ``a.bmp``.
+
+    Args:
+        paths: Of the images.
+        folder: Where the pictures go.
+
+    Returns:
+        The picture's path by the image's.
+    """
+    places = {path: Path(os.path.abspath(path)) for path in paths}
+    common = os.path.commonpath([place.parent for place in places.values()])
+    return {
+        path: Path(folder, f'{place.relative_to(common)}.png')
+        for path, place in places.items()
+    }
+
+
+def draw(
+    visualizer: UniversalVisualizer, result: Result, classes: Sequence[str] | None, path
+) -> None:
+    """Write an image with its classes and probabilities on it.
+
+    Args:
+        visualizer: That draws.
+        result: Of an image file.
+        classes: Names of all classes, (C,), if they are known.
+        path: Where to write the picture, as PNG.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    image = mmcv.imread(result['img_path'])[..., ::-1]
+    labels = [one['pred_label'] for one in result['top_k']]
+    scores = torch.zeros(max(labels) + 1 if classes is None else len(classes))
+    scores[labels] = torch.tensor([one['pred_score'] for one in result['top_k']])
+    sample = DataSample().set_pred_label(labels).set_pred_score(scores)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    visualizer.visualize_cls(
+        image,
+        sample,
+        classes=classes,
+        draw_gt=False,
+        resize=READABLE if min(image.shape[:2]) < READABLE else None,
+        text_cfg=dict(parse_math=False),
+        out_file=str(path),
+    )
+
+
+def check_outputs(
+    files: Mapping[str, str | None], folder: str | None, images: Sequence[str]
+) -> None:
+    """Refuse places that cannot be written to, before anything is computed.
+
+    Args:
+        files: Files to write by option, None where not asked for.
+        folder: Where pictures go, or None.
+        images: The images, which nothing may replace.
+
+    Raises:
+        UsageError: If a place is a folder instead of a file or the other way round, is
+            named twice, has an image, or cannot be written to.
+    """
+    given = {option: path for option, path in files.items() if path is not None}
+    taken = {os.path.realpath(path): path for path in images}
+    for option, path in given.items():
+        real = os.path.realpath(path)
+        if real in taken:
+            raise UsageError(
+                f'{option}: expected a file of its own, got {path} of {taken[real]}'
+            )
+        taken[real] = option
+        if os.path.isdir(path):
+            raise UsageError(f'{option}: expected a file, got the folder {path}')
+        _check_writable(option, Path(path).parent)
+    if folder is not None:
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            raise UsageError(f'--draw: expected a folder, got the file {folder}')
+        _check_writable('--draw', Path(folder))
+        inside = os.path.join(os.path.realpath(folder), '')
+        for real, path in taken.items():
+            if real.startswith(inside):
+                raise UsageError(
+                    f'--draw: expected a folder of its own, got {folder}, in which '
+                    f'{path} is'
+                )
+
+
+def _check_writable(option: str, folder: Path) -> None:
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as err:
+        raise UsageError(
+            f'{option}: expected a place to write to, got {folder}: {err.strerror}'
+        ) from None
