@@ -3,10 +3,12 @@
 from .class_counts import ClassCountsMixin, modules_wanting_class_counts
 from .cosine_linear import CosineLinear
 from .expert_router import ExpertRouter
+from .grouped_batch_norm import GroupedBatchNorm2d
 
 __all__ = [
     'ClassCountsMixin',
     'CosineLinear',
     'ExpertRouter',
+    'GroupedBatchNorm2d',
     'modules_wanting_class_counts',
 ]
