@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.pickle_call import PickleCall
+
 
 class _Dtype:
     """Stands in for ``numpy.dtype``; numbers and booleans only."""
@@ -39,18 +41,6 @@ class _Array:
         if isinstance(data, str):  # Bytes of Python 2, read as latin1.
             data = data.encode('latin1')
         self.numpy = _from_bytes(data, dtype, shape, 'F' if fortran else 'C')
-
-
-class _Call:
-    """A function that the pickle may call but not change."""
-
-    __slots__ = ('_function',)
-
-    def __init__(self, function: Callable) -> None:
-        self._function = function
-
-    def __call__(self, *args: Any) -> Any:
-        return self._function(*args)
 
 
 def _from_bytes(data: bytes, dtype: _Dtype, shape: tuple, order: str) -> np.ndarray:
@@ -95,10 +85,10 @@ for _core in ('numpy.core', 'numpy._core'):  # NumPy 1 and 2.
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> _Call:
+    def find_class(self, module: str, name: str) -> PickleCall:
         if (module, name) not in _CALLS:
             raise pickle.UnpicklingError(f'it asks for {module}.{name}')
-        return _Call(_CALLS[module, name])
+        return PickleCall(_CALLS[module, name])
 
 
 def load_plain(data: bytes, name: str) -> dict[str, Any]:

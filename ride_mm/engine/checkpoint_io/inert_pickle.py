@@ -8,11 +8,12 @@ each with a function of its own that takes notes only; any other name stands for
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import torch
+
+from ...utils.pickle_call import PickleCall
 
 # Classes of storages, by which torch writes the type of a tensor's elements.
 DTYPES = {
@@ -82,21 +83,6 @@ class _StorageKind:
     dtype: torch.dtype
 
 
-class _Call:
-    """A function that a pickle may call but not change."""
-
-    __slots__ = ('_function',)
-
-    def __init__(self, function: Callable) -> None:
-        self._function = function
-
-    def __call__(self, *args: Any) -> Any:
-        return self._function(*args)
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError('it changes a function')
-
-
 def _tensor(
     storage: StorageNote, offset: int, size: tuple, stride: tuple, *more: Any
 ) -> TensorNote:
@@ -138,7 +124,7 @@ class InertUnpickler(pickle.Unpickler):
         if (module, name) == ('collections', 'OrderedDict'):
             return OrderedDict
         if module == 'torch._utils' and name in _CALLS:
-            return _Call(_CALLS[name])
+            return PickleCall(_CALLS[name])
         if module in ('torch', 'torch.cuda') and name in DTYPES:
             return _StorageKind(DTYPES[name])
         return Inert
