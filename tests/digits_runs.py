@@ -5,8 +5,8 @@ from pathlib import Path
 
 from engine_helpers import forget_runs
 
-from ride_mm.engine.launch import test_main as main_of_test
-from ride_mm.engine.launch import train_main
+from ride_mm.cli import test_main as main_of_test
+from ride_mm.cli import train_main
 
 ONE, TWO = 'ride_r20_digitslt', 'ride_r20_digitslt_router'
 

@@ -22,7 +22,7 @@ from mmengine.config import Config
 from mmengine.runner import ValLoop
 from mmpretrain.models import ImageClassifier
 
-from ride_mm.engine.launch import train_main
+from ride_mm.cli import train_main
 
 KILLED_EPOCH = 2
 LAST_EPOCH = 3

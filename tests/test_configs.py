@@ -12,8 +12,8 @@ from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from ride_mm.cli.schedule import scale_schedule
 from ride_mm.engine.hooks.deferred_reweight import deferred_modules
-from ride_mm.engine.launch.schedule import scale_schedule
 from ride_mm.models.teacher import Teacher
 from ride_mm.utils import resource_root
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 from ride_mm.analysis import model_complexity
-from ride_mm.engine.launch.flops import image_size
+from ride_mm.cli.flops import image_size
 from ride_mm.utils import SHOT_GROUPS, resource_root
 from ride_mm.utils.metafile import known_accuracy
 

@@ -6,7 +6,7 @@ from pathlib import Path
 # From a checkout this works without installation, too.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ride_mm.engine.launch.evaluate_zoo import evaluate_zoo_main  # noqa: E402
+from ride_mm.cli.evaluate_zoo import evaluate_zoo_main  # noqa: E402
 
 if __name__ == '__main__':
     evaluate_zoo_main()

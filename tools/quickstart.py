@@ -34,11 +34,11 @@ from ride_mm.analysis import (  # noqa: E402
     read_class_accuracy,
 )
 from ride_mm.analysis.routing.speed import images_per_second  # noqa: E402
+from ride_mm.cli.schedule import scale_schedule  # noqa: E402
 from ride_mm.engine.checkpoint_io import (  # noqa: E402
     load_checkpoint_file,
     write_atomically,
 )
-from ride_mm.engine.launch.schedule import scale_schedule  # noqa: E402
 from ride_mm.utils import SHOT_GROUPS, find_config, resource_root  # noqa: E402
 from ride_mm.utils.freed_memory import keep_freed_memory  # noqa: E402
 

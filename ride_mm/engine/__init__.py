@@ -1,4 +1,4 @@
-"""What happens around the models: hooks, optimizers, checkpoints, launching.
+"""What happens around the models: hooks, optimizers, checkpoints.
 
 Importing it makes the loaders of :mod:`ride_mm.engine.checkpoint_io` MMEngine's own.
 """

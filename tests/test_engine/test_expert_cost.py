@@ -19,8 +19,8 @@ from mmengine.runner import Runner
 from mmpretrain.registry import METRICS, MODELS
 
 from ride_mm.analysis import PartCosts, part_costs, plain_complexity
+from ride_mm.cli import test_main as main_of_test
 from ride_mm.engine.hooks import ExpertCostHook
-from ride_mm.engine.launch import test_main as main_of_test
 from ride_mm.utils import find_config
 
 PLAIN_COST = 'ride_mm.analysis.plain_complexity'

@@ -342,6 +342,32 @@ def test_any_classifier_teaches_with_every_loss(make):
         assert torch.equal(value, before[name]), name
 
 
+class Foreign(torch.nn.Module):
+    """A classifier of another library, which has logits but no head."""
+
+    def forward(self, inputs, mode='tensor'):
+        assert mode == 'tensor'
+        return inputs.mean((2, 3)) @ torch.ones(3, CLASSES)
+
+
+def test_a_classifier_without_a_head_teaches_by_its_logits():
+    model = student(kd=dict(type='KDLoss'))
+    model.teacher = Teacher(Foreign())
+    images, samples = batch()
+    losses = model(images, samples, mode='loss')
+    expected = KDLoss()(
+        Knowledge(model.head.expert_logits(model.extract_feat(images))),
+        Knowledge(Foreign()(images)[None]),
+    )
+    assert losses['loss_kd'].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_teacher_without_logits_is_refused():
+    headless = ImageClassifier(backbone=dict(type='RIDEResNetCIFAR', depth=20))
+    with pytest.raises(TypeError, match=r'one tensor of logits \(N, C\), got tuple'):
+        Teacher(headless)(batch()[0])
+
+
 def test_the_teacher_is_no_part_of_the_student():
     model = student(kd=dict(type='KDLoss'))
     names, size = list(model.state_dict()), len(list(model.parameters()))

@@ -25,12 +25,12 @@ from PIL import Image
 
 from ride_mm.apis import convert_official, load_official
 from ride_mm.apis.official_network import OfficialNetwork
+from ride_mm.cli import train_main
+from ride_mm.cli.convert_official import convert_official_main
+from ride_mm.cli.route_budget import route_budget_main
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
 from ride_mm.engine.hooks.class_counts import count_classes
 from ride_mm.engine.hooks.fit_check import misfits
-from ride_mm.engine.launch import train_main
-from ride_mm.engine.launch.convert_official import convert_official_main
-from ride_mm.engine.launch.route_budget import route_budget_main
 from ride_mm.utils import find_config
 
 EXPERTS = OfficialNetwork(True, 20, 0.75, 3, 10, 'cosine')

@@ -11,10 +11,10 @@ from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import MODELS
 
+from ride_mm.cli import test_main as main_of_test
+from ride_mm.cli import train_main
 from ride_mm.engine.checkpoint_io import load_checkpoint_file, write_atomically
 from ride_mm.engine.hooks.kd import build_teacher, fingerprint, read_config
-from ride_mm.engine.launch import test_main as main_of_test
-from ride_mm.engine.launch import train_main
 from ride_mm.utils import find_config
 
 EPOCHS = 2

@@ -12,11 +12,11 @@ from engine_helpers import forget_runs, run_tool
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from ride_mm.cli import evaluate_zoo as program
+from ride_mm.cli.errors import UsageError
+from ride_mm.cli.stored_config import name_in, settings_in, write_config
+from ride_mm.cli.zoo_files import config_of, find_checkpoints, shipped_name
 from ride_mm.engine.checkpoint_io import load_checkpoint_file, write_atomically
-from ride_mm.engine.launch import evaluate_zoo as program
-from ride_mm.engine.launch.errors import UsageError
-from ride_mm.engine.launch.stored_config import name_in, settings_in, write_config
-from ride_mm.engine.launch.zoo_files import config_of, find_checkpoints, shipped_name
 from ride_mm.utils import find_config, metafile
 
 PUBLISHED = {

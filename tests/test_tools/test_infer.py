@@ -13,10 +13,10 @@ from engine_helpers import REPOSITORY, forget_runs, run_tool
 from mmengine.config import Config
 from PIL import Image
 
-from ride_mm.engine.launch import infer as program
-from ride_mm.engine.launch import test_main as main_of_test
-from ride_mm.engine.launch.image_files import IMAGE_SUFFIXES, find_images
-from ride_mm.engine.launch.infer_output import (
+from ride_mm.cli import infer as program
+from ride_mm.cli import test_main as main_of_test
+from ride_mm.cli.image_files import IMAGE_SUFFIXES, find_images
+from ride_mm.cli.infer_output import (
     lines_of_summary,
     picture_names,
     summarise,

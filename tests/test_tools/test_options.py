@@ -5,17 +5,17 @@ import argparse
 import pytest
 from mmengine.config import Config
 
-from ride_mm.engine.launch import train_main
-from ride_mm.engine.launch.common import (
+from ride_mm.cli import train_main
+from ride_mm.cli.common import (
     PATIENCE,
     add_common_options,
     load_config,
     run_main,
 )
-from ride_mm.engine.launch.errors import UsageError
-from ride_mm.engine.launch.options import merge_options
-from ride_mm.engine.launch.schedule import scale_schedule
-from ride_mm.engine.launch.training import make_parser
+from ride_mm.cli.errors import UsageError
+from ride_mm.cli.options import merge_options
+from ride_mm.cli.schedule import scale_schedule
+from ride_mm.cli.training import make_parser
 
 
 def parser() -> argparse.ArgumentParser:

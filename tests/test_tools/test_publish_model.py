@@ -11,8 +11,8 @@ from digits_runs import ONE, metrics_of
 from engine_helpers import run_tool
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from ride_mm.cli.publish_model import publish_model_main
 from ride_mm.engine.checkpoint_io import load_checkpoint_file, loaders
-from ride_mm.engine.launch.publish_model import publish_model_main
 
 
 def publish(source: Path, target: Path | str, *options: str) -> Path:

@@ -9,9 +9,9 @@ from digits_runs import TWO, metrics_of, train_router
 from engine_helpers import forget_runs, run_tool
 from mmengine.config import Config
 
+from ride_mm.cli import test_main as main_of_test
+from ride_mm.cli import train_main
 from ride_mm.engine.checkpoint_io import load_checkpoint_file, write_atomically
-from ride_mm.engine.launch import test_main as main_of_test
-from ride_mm.engine.launch import train_main
 
 ROUTER = 'head.router.'
 

@@ -17,13 +17,13 @@ from ride_mm.analysis.routing.speed import (
     time_in_turns,
     whole_samples,
 )
-from ride_mm.engine.checkpoint_io import write_atomically
-from ride_mm.engine.launch.routing_benchmark import (
+from ride_mm.cli.routing_benchmark import (
     COLUMNS,
     benchmark_main,
     is_distinct,
     left_out,
 )
+from ride_mm.engine.checkpoint_io import write_atomically
 from ride_mm.models import RIDEClassifier
 
 CONFIG = 'ride_r20_digitslt_router'

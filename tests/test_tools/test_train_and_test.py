@@ -15,12 +15,12 @@ from engine_helpers import (
 )
 from mmengine.config import Config, ConfigDict
 
+from ride_mm.cli import test_main as main_of_test
+from ride_mm.cli import train_main
+from ride_mm.cli.errors import UsageError
+from ride_mm.cli.processes import check_launcher
+from ride_mm.cli.training import set_precision
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
-from ride_mm.engine.launch import test_main as main_of_test
-from ride_mm.engine.launch import train_main
-from ride_mm.engine.launch.errors import UsageError
-from ride_mm.engine.launch.processes import check_launcher
-from ride_mm.engine.launch.training import set_precision
 
 
 @pytest.fixture(scope='module')
@@ -134,7 +134,7 @@ class TestTrain:
     def test_shipped_config_by_name(self, tmp_path, monkeypatch):
         built = []
         monkeypatch.setattr(
-            'ride_mm.engine.launch.training.build_runner',
+            'ride_mm.cli.training.build_runner',
             lambda cfg: (
                 built.append(cfg) or type('Runner', (), {'train': lambda s: 0})()
             ),
@@ -158,7 +158,7 @@ class TestTrain:
     )
     def test_precision_may_be_left_out(self, monkeypatch, argv, amp):
         seen = []
-        monkeypatch.setattr('ride_mm.engine.launch.training.train', seen.append)
+        monkeypatch.setattr('ride_mm.cli.training.train', seen.append)
         train_main(argv)
         assert seen[0].amp == amp
         assert seen[0].config == 'config'

@@ -7,9 +7,9 @@ import sys
 import pytest
 from engine_helpers import REPOSITORY, forget_runs, run_tool
 
-from ride_mm.engine.launch import train_main
-from ride_mm.engine.launch.errors import UsageError
-from ride_mm.engine.launch.work_dir import (
+from ride_mm.cli import train_main
+from ride_mm.cli.errors import UsageError
+from ride_mm.cli.work_dir import (
     LOCK,
     locked,
     refuse_earlier_run,
@@ -19,7 +19,7 @@ from ride_mm.engine.launch.work_dir import (
 # Holds the lock, starts a worker, says so and waits to be killed.
 HOLDER = """
 import multiprocessing, sys, time
-from ride_mm.engine.launch.work_dir import locked
+from ride_mm.cli.work_dir import locked
 with locked(sys.argv[1]):
     multiprocessing.get_context('fork').Process(target=time.sleep, args=(30,)).start()
     print('held', flush=True)
@@ -46,7 +46,7 @@ def started(monkeypatch):
     forget_runs()
     started = []
     monkeypatch.setattr(
-        'ride_mm.engine.launch.training.build_runner',
+        'ride_mm.cli.training.build_runner',
         lambda cfg: type('Runner', (), {'train': lambda self: started.append(cfg)})(),
     )
     return started

@@ -6,8 +6,8 @@ from copy import deepcopy
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
-from ...evaluation import RoutingRecorder
-from ..hooks.position_seed import wrapped_datasets
+from ..engine.hooks.position_seed import wrapped_datasets
+from ..evaluation import RoutingRecorder
 from .errors import UsageError
 
 

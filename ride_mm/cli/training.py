@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from mmengine.config import Config, ConfigDict
 
-from ..checkpoint_io import latest_checkpoint
+from ..engine.checkpoint_io import latest_checkpoint
 from .common import (
     add_common_options,
     build_runner,

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from ...analysis.routing import OperatingPoint, probability_to_threshold
-from ...analysis.tables import format_percent, format_table
-from ...utils import SHOT_GROUPS, find_config
-from ..checkpoint_io import load_checkpoint_file, write_atomically
-from ..hooks.fit_check import THRESHOLDS
+from ..analysis.routing import OperatingPoint, probability_to_threshold
+from ..analysis.tables import format_percent, format_table
+from ..engine.checkpoint_io import load_checkpoint_file, write_atomically
+from ..engine.hooks.fit_check import THRESHOLDS
+from ..utils import SHOT_GROUPS, find_config
 
 # Names of the budgets, in the analysis and on the command line.
 BUDGETS = dict(

@@ -11,8 +11,8 @@ import torch
 from mmengine.utils import ProgressBar
 from mmpretrain.visualization import UniversalVisualizer
 
-from ...apis import Inferencer
-from ..checkpoint_io import write_atomically
+from ..apis import Inferencer
+from ..engine.checkpoint_io import write_atomically
 from .common import add_config_options, existing_file, load_config, run_main
 from .errors import UsageError
 from .image_files import IMAGE_SUFFIXES, find_images

@@ -8,14 +8,14 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from ...apis.official import convert_official
-from ...version import __version__
-from ..checkpoint_io import (
+from ..apis.official import convert_official
+from ..engine.checkpoint_io import (
     CheckpointError,
     ForeignCheckpoint,
     load_foreign_checkpoint,
     write_atomically,
 )
+from ..version import __version__
 from .common import add_config_options, load_config, run_main, say
 from .errors import UsageError
 from .official_config import (

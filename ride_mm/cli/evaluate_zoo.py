@@ -20,11 +20,11 @@ from mmengine.visualization import Visualizer
 from mmpretrain.registry import MODELS
 from mmpretrain.visualization import UniversalVisualizer
 
-from ...analysis.complexity import model_complexity
-from ...analysis.tables import ABSENT, format_count, format_percent, format_table
-from ...utils import SHOT_GROUPS
-from ...utils.metafile import known_accuracy
-from ..checkpoint_io import load_checkpoint_file, write_atomically
+from ..analysis.complexity import model_complexity
+from ..analysis.tables import ABSENT, format_count, format_percent, format_table
+from ..engine.checkpoint_io import load_checkpoint_file, write_atomically
+from ..utils import SHOT_GROUPS
+from ..utils.metafile import known_accuracy
 from . import testing
 from .common import add_config_options, run_main
 from .errors import UsageError

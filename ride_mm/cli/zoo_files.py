@@ -8,8 +8,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from ...utils import find_config, resource_root
-from ..checkpoint_io import latest_checkpoint
+from ..engine.checkpoint_io import latest_checkpoint
+from ..utils import find_config, resource_root
 from .errors import UsageError
 from .stored_config import name_in, settings_in, write_config
 

@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` do, as functions."""
+"""What the programs in ``tools/`` do, as functions: options, checks, output."""
 
 from .testing import test_main
 from .training import train_main

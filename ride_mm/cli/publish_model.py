@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoint_io import (
+from ..engine.checkpoint_io import (
     CheckpointError,
     load_checkpoint_file,
     plain_data,
     write_atomically,
 )
-from ..hooks.fit_check import named, without_training_only
+from ..engine.hooks.fit_check import named, without_training_only
 from .common import existing_file, run_main, say
 from .errors import UsageError
 

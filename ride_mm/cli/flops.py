@@ -9,10 +9,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
-from ...analysis.complexity import PartCosts, part_costs, part_parameters
-from ...analysis.plain_network import plain_complexity, plain_model
-from ...analysis.tables import ABSENT, format_count, format_table
-from ...models.classifiers import RIDEClassifier
+from ..analysis.complexity import PartCosts, part_costs, part_parameters
+from ..analysis.plain_network import plain_complexity, plain_model
+from ..analysis.tables import ABSENT, format_count, format_table
+from ..models.classifiers import RIDEClassifier
 from .common import add_config_options, load_config, run_main
 from .errors import UsageError
 

@@ -11,7 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS, MODELS
 
-from ..hooks.class_counts import count_classes
+from ..engine.hooks.class_counts import count_classes
 from .common import existing_file
 from .errors import UsageError
 

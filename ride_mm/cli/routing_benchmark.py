@@ -14,13 +14,13 @@ import torch
 from mmcv.cnn import fuse_conv_bn
 from mmengine.registry import init_default_scope
 
-from ...analysis.complexity import PartCosts, part_costs
-from ...analysis.routing.speed import HALF, RoutingSpeed, measure, whole_samples
-from ...analysis.tables import ABSENT, format_percent, format_table
-from ...models.classifiers import RIDEClassifier
-from ...utils.freed_memory import keep_freed_memory
-from ..checkpoint_io import load_checkpoint_file, write_atomically
-from ..hooks.fit_check import misfits, named, without_router
+from ..analysis.complexity import PartCosts, part_costs
+from ..analysis.routing.speed import HALF, RoutingSpeed, measure, whole_samples
+from ..analysis.tables import ABSENT, format_percent, format_table
+from ..engine.checkpoint_io import load_checkpoint_file, write_atomically
+from ..engine.hooks.fit_check import misfits, named, without_router
+from ..models.classifiers import RIDEClassifier
+from ..utils.freed_memory import keep_freed_memory
 from .common import add_config_options, existing_file, load_config, run_main
 from .errors import UsageError
 from .flops import build_model, image_size

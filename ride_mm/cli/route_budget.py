@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from ...analysis.routing import (
+from ..analysis.routing import (
     RoutingCost,
     RoutingRecords,
     choose_thresholds,
@@ -23,9 +23,9 @@ from ...analysis.routing import (
     sweep_one_threshold,
     sweep_router_thresholds,
 )
-from ...evaluation import RoutingRecorder
-from ..checkpoint_io import load_checkpoint_file, write_atomically
-from ..hooks.fit_check import THRESHOLDS
+from ..engine.checkpoint_io import load_checkpoint_file, write_atomically
+from ..engine.hooks.fit_check import THRESHOLDS
+from ..evaluation import RoutingRecorder
 from .budget_data import describe_data, trained_on, use_data
 from .budget_output import BUDGETS, budget_of, plain, table_of, write_choice
 from .common import (

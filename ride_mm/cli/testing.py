@@ -13,8 +13,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 
-from ...utils.freed_memory import keep_freed_memory
-from ..checkpoint_io import write_atomically
+from ..engine.checkpoint_io import write_atomically
+from ..utils.freed_memory import keep_freed_memory
 from .common import (
     add_common_options,
     build_runner,

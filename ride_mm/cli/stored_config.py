@@ -15,7 +15,7 @@ import mmengine.registry
 import mmpretrain.registry
 from mmengine.registry import Registry
 
-from ...utils import resource_root
+from ..utils import resource_root
 
 KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_evaluator', 'test_cfg')
 # Others may write files wherever they are told to.

@@ -13,11 +13,11 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ...utils import find_config
-from ..checkpoint_io import CheckpointError
-from ..hooks.kd import TeacherError
-from ..hooks.nan_guard import NonFiniteError
-from ..hooks.schedule_guard import ScheduleChangedError
+from ..engine.checkpoint_io import CheckpointError
+from ..engine.hooks.kd import TeacherError
+from ..engine.hooks.nan_guard import NonFiniteError
+from ..engine.hooks.schedule_guard import ScheduleChangedError
+from ..utils import find_config
 from .errors import UsageError
 from .options import OptionsAction, merge_options
 from .schedule import scale_schedule
