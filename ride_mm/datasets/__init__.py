@@ -2,6 +2,7 @@
 
 from .cifar import LTCIFAR10, LTCIFAR100
 from .digits import Digits
+from .list_file import LTImageNet, LTListFile
 from .long_tailed import LongTailed
 from .samplers import LongTailedSampler
 from .transforms import LTRandomRotation
@@ -10,6 +11,8 @@ __all__ = [
     'Digits',
     'LTCIFAR10',
     'LTCIFAR100',
+    'LTImageNet',
+    'LTListFile',
     'LTRandomRotation',
     'LongTailed',
     'LongTailedSampler',

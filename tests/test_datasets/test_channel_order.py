@@ -122,5 +122,7 @@ def test_every_dataset_class_names_its_classes():
         'LTCIFAR10': 10,
         'LTCIFAR100': 100,
         'Digits': 10,
+        'LTImageNet': 1000,
+        'LTListFile': 0,
         'LongTailed': 0,
     }

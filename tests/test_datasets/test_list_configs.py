@@ -20,7 +20,7 @@ from ride_mm.utils import resource_root
 from ride_mm.utils.shots import shot_groups
 
 COUNTS = Path(__file__).parents[1] / 'data/lt_splits/class_counts.npz'
-# Images, classes, those of the largest and the smallest class, and many, medium and few.
+# Images, classes, images of the largest and smallest class, many / medium / few.
 FACTS = {
     'imagenet_lt': (115846, 1000, 1280, 5, [385, 479, 136]),
     'inat2018': (437513, 8142, 1000, 2, [842, 4076, 3224]),
