@@ -39,16 +39,46 @@ def test_logits_equal_the_reference(name: str):
     assert_logits(model, case)
 
 
-def test_the_config_s_own_model_gives_the_reference_s_logits():
-    case = load_case('r32_3e_cifar100')
-    config = Config.fromfile(find_config('ride_r32_cifar100lt'))
+@pytest.mark.parametrize(
+    ('name', 'config'),
+    [
+        ('r32_3e_cifar100', 'ride_r32_cifar100lt'),
+        ('r10_2e_imagenet_lt', 'ride_r10_imagenetlt'),
+        ('rx50_3e_imagenet_lt', 'ride_rx50_imagenetlt'),
+        ('r50_3e_ea_inaturalist', 'ride_r50_inat18_router'),
+    ],
+)
+def test_the_config_s_own_model_gives_the_reference_s_logits(name: str, config: str):
+    case = load_case(name)
+    config = Config.fromfile(find_config(config))
+    config.model.num_experts = case['args']['num_experts']
     model = MODELS.build(config.model)
     _, weights = convert_official(official_weights(case))
     result = model.load_state_dict(weights, strict=False)
     assert result.unexpected_keys == []
-    assert all(key.endswith('class_counts') for key in result.missing_keys)
-    assert_logits(model.eval(), case)
-    preprocessor = config.data_preprocessor
+    not_stored = ('class_counts', 'threshold_logits')
+    assert all(key.endswith(not_stored) for key in result.missing_keys)
+    if name in EXPERTS_ONLY:
+        assert_logits(model.eval(), case)
+    else:
+        expected = load_outputs(name)
+        with torch.no_grad():
+            routed = model.eval().route(case_images(case))
+        assert routed.num_experts.tolist() == expected['num_experts'].tolist()
+        assert relative_error(routed.logits, expected['logits']) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ('name', 'config'),
+    [
+        ('r32_3e_cifar100', 'ride_r32_cifar100lt'),
+        ('r10_2e_imagenet_lt', 'ride_r10_imagenetlt'),
+        ('rx50_3e_imagenet_lt', 'ride_rx50_imagenetlt'),
+    ],
+)
+def test_the_config_normalises_as_the_reference(name: str, config: str):
+    case = load_case(name)
+    preprocessor = Config.fromfile(find_config(config)).data_preprocessor
     np.testing.assert_allclose(np.array(preprocessor.mean) / 255, case['mean'])
     np.testing.assert_allclose(np.array(preprocessor.std) / 255, case['std'])
 

@@ -12,6 +12,6 @@ def full_precision(x: Tensor) -> AbstractContextManager:
     Where it is off, nothing is entered: for a single image that would be a good part of
     a router's time.
     """
-    if torch.is_autocast_enabled(x.device.type):
+    if not x.is_meta and torch.is_autocast_enabled(x.device.type):
         return torch.autocast(x.device.type, enabled=False)
     return nullcontext()
