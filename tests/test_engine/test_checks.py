@@ -11,7 +11,7 @@ from mmengine.runner import BaseLoop
 from ride_mm.datasets import Digits, LongTailed
 from ride_mm.engine.checkpoint_io import CheckpointError
 from ride_mm.engine.hooks import DatasetCheckHook, FitCheckHook
-from ride_mm.engine.hooks.fit_check import misfits
+from ride_mm.engine.hooks.fit_check import OPTIONAL, misfits
 from ride_mm.models import RIDEClassifier
 
 HELD_OUT = dict(fraction=0.2, seed=0)
@@ -141,8 +141,15 @@ def build_router(num_experts=2, **backbone):
 def start(model, checkpoint):
     """Load a checkpoint as ``load_from`` of a training does."""
     loop = mock.Mock(spec=BaseLoop)
-    runner = SimpleNamespace(model=model, _train_loop=loop, _resume=False)
+    log = mock.Mock()
+    runner = SimpleNamespace(
+        model=model,
+        _train_loop=loop,
+        _resume=False,
+        logger=SimpleNamespace(warning=log),
+    )
     FitCheckHook().after_load_checkpoint(runner, checkpoint)
+    return [call.args[0] for call in log.call_args_list]
 
 
 def test_routers_start_from_all_of_stage_one():
@@ -167,14 +174,23 @@ def test_routers_refuse_a_stage_one_of_other_experts_classes_or_width():
         )
 
 
-def test_other_models_start_from_whatever_fits():
-    start(build_model(), dict(state_dict=build_model(num_experts=4).state_dict()))
+def test_other_models_start_from_whatever_fits_and_say_so():
+    model = build_model()
+    assert start(model, dict(state_dict=build_model().state_dict())) == []
+    (told,) = start(model, dict(state_dict=build_model(num_classes=5).state_dict()))
+    whole = [n for n in model.state_dict() if not n.endswith(OPTIONAL)]
+    assert f'{len(whole) - 2} of {len(whole)} tensors are taken' in told
+    assert 'head.classifiers.0.weight: expected shape (48, 3)' in told
+    (told,) = start(model, dict(state_dict=build_model(num_experts=4).state_dict()))
+    assert 'experts: expected 2, got 4' in told
 
 
 def test_routers_need_a_checkpoint():
-    runner = SimpleNamespace(model=build_router(), _has_loaded=False)
+    runner = SimpleNamespace(model=build_router(), _has_loaded=False, hooks=[])
     with pytest.raises(CheckpointError, match='expected load_from=CHECKPOINT'):
         FitCheckHook().before_train(runner)
     runner._has_loaded = True
     FitCheckHook().before_train(runner)
-    FitCheckHook().before_train(SimpleNamespace(model=build_model(), _has_loaded=False))
+    FitCheckHook().before_train(
+        SimpleNamespace(model=build_model(), _has_loaded=False, hooks=[])
+    )

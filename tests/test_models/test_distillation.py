@@ -244,6 +244,10 @@ def test_losses_are_fp32_under_autocast(loss):
         (dict(type='KDLoss', temperature=0), 'temperature: expected .* got 0'),
         (dict(type='KDLoss', form='other'), "form: expected .* got 'other'"),
         (
+            dict(type='CRDLoss', student_channels=4),
+            'teacher_channels: expected .* got None',
+        ),
+        (
             dict(type='CRDLoss', student_channels=4, teacher_channels=0),
             'teacher_channels: expected .* got 0',
         ),

@@ -1,6 +1,7 @@
 """Distillation on the command line: teacher, student, resume, errors."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from ride_mm.engine.hooks.kd import build_teacher, fingerprint, read_config
 from ride_mm.utils import find_config
 
 EPOCHS = 2
+OF_EXPERTS = re.compile(r'experts|classifiers|class_counts')
 
 
 @pytest.fixture(autouse=True)
@@ -221,6 +223,15 @@ def test_a_moving_average_does_not_hold_the_teacher(stage_one, tmp_path):
         (['default_hooks.teacher.config=ride_r32_cifar100lt'], 'got no such tensor'),
         (['default_hooks.teacher.config=ride_r9'], "got 'ride_r9'"),
         (['model.distill.kd=None'], 'expected a student with model.distill'),
+        (['default_hooks.teacher.checkpoint=None'], 'KDHook.checkpoint: expected'),
+        (
+            ['default_hooks.teacher=None'],
+            'model.distill: expected default_hooks.teacher',
+        ),
+        (
+            [*ALL_LOSSES, 'model.distill.crd.teacher_channels=96'],
+            'crd.teacher_channels: expected 144, the channels of all of the teacher',
+        ),
     ],
 )
 def test_a_teacher_that_cannot_teach_is_refused(stage_one, tmp_path, options, message):
@@ -266,13 +277,15 @@ def test_a_stock_classifier_teaches(stage_one, tmp_path):
     logged = next(tmp_path.glob('*/*.log')).read_text()
     assert 'Teacher: ImageClassifier' in logged
     # It was not given the student's normalisation.
-    assert "The teacher sees the student's images, which have mean=" in logged
+    for name in ('to_rgb=True', 'mean=[78.9', 'std=[81.7'):
+        assert f"The teacher sees the student's images, which have {name}" in logged
+    assert 'its own config has None' in logged
     assert student.exists()
 
 
 STOCK = """
 custom_imports = dict(imports=['ride_mm'], allow_failed_imports=False)
-data_preprocessor = dict(num_classes=10, mean=[10, 20, 30], std=[1, 1, 1])
+data_preprocessor = dict(num_classes=10, to_rgb=False)
 model = dict(
     type='ImageClassifier',
     backbone=dict(
@@ -282,3 +295,29 @@ model = dict(
     head=dict(type='LinearClsHead', num_classes=10, in_channels=64),
 )
 """
+
+
+def test_a_start_from_another_network_is_told_in_the_log(stage_one, tmp_path):
+    """Whatever does not fit starts anew, and the log says how much that is."""
+    train_student(
+        tmp_path, f'load_from={stage_one}', 'model.head.num_classes=10',
+        'model.backbone.expert_width=1.0',
+    )  # fmt: skip
+    logged = next(tmp_path.glob('*/*.log')).read_text()
+    taken = re.search(r'load_from: (\d+) of (\d+) tensors are taken', logged)
+    trunk = [n for n in weights(stage_one) if not OF_EXPERTS.search(n)]
+    assert int(taken[1]) >= len([n for n in trunk if 'num_batches' not in n]) - 3
+    assert int(taken[1]) < int(taken[2]) / 2
+    assert 'expected shape (32, 16, 3, 3), got shape (24, 16, 3, 3)' in logged
+
+
+def test_weights_that_are_not_finite_are_refused(stage_one, tmp_path):
+    checkpoint = load_checkpoint_file(stage_one)
+    checkpoint['state_dict']['backbone.conv1.weight'][0, 0] = float('nan')
+    broken = tmp_path / 'broken.pth'
+    write_atomically(checkpoint, broken)
+    message = 'backbone.conv1.weight: expected finite numbers, got nan'
+    arguments = ['--work-dir', tmp_path, '--cfg-options']
+    assert message in error_of(train_main, ONE, *arguments, *taught_by(broken))
+    assert message in error_of(train_main, ONE, *arguments, f'load_from={broken}')
+    assert message in error_of(main_of_test, ONE, broken, '--work-dir', tmp_path)

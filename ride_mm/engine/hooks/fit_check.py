@@ -38,12 +38,18 @@ class FitCheckHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare names and shapes when testing, resuming and training routers.
 
+        Any other training is told what it starts from.
+
         Raises:
-            CheckpointError: With the first differences.
+            CheckpointError: With the first differences, or weights that are not finite.
         """
         training = isinstance(runner._train_loop, BaseLoop)
         starting = training and not runner._resume
+        broken = not_finite(named(checkpoint.get('state_dict', checkpoint)))
+        if broken:
+            raise CheckpointError(f'the checkpoint is broken:{first_of(broken)}')
         if starting and not _routed(runner):
+            warn_of_fresh_tensors(runner, checkpoint.get('state_dict', checkpoint))
             return
         expected = named(_unwrapped(runner.model).state_dict())
         got = named(checkpoint.get('state_dict', checkpoint))
@@ -61,17 +67,43 @@ class FitCheckHook(Hook):
             )
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse to train routers of experts that have not been trained.
+        """Refuse to train routers of untrained experts, or without a teacher.
 
         Raises:
-            CheckpointError: If no checkpoint was loaded.
+            CheckpointError: If no checkpoint was loaded, or nobody brings the teacher
+                that the distillation losses need.
         """
+        teachers = [hook for hook in runner.hooks if hasattr(hook, 'brings_teacher')]
+        if getattr(_unwrapped(runner.model), 'distill', None) and not teachers:
+            raise CheckpointError(
+                'model.distill: expected default_hooks.teacher=dict(type="KDHook", '
+                'config=..., checkpoint=...), which brings the teacher, got none'
+            )
         pretrained = (_unwrapped(runner.model).init_cfg or {}).get('type')
         if _routed(runner) and not runner._has_loaded and pretrained != 'Pretrained':
             raise CheckpointError(
                 'RouterHead trains routers between experts that are trained already: '
                 "expected load_from=CHECKPOINT, stage one's, got none"
             )
+
+
+def warn_of_fresh_tensors(runner: Runner, state_dict: Mapping[str, Tensor]) -> None:
+    """Say in the log how much of a model comes from a checkpoint, and what does not.
+
+    A plain network's stages go into every expert; ``plain_weights`` tells of these.
+    """
+    model = without_training_only(_unwrapped(runner.model).state_dict())
+    got = named(state_dict)
+    if count_experts(model) and not count_experts(got):
+        return
+    found = misfits(model, without_training_only(got))
+    learnt = [name for name in model if not name.endswith(OPTIONAL)]
+    taken = sum(_shape(got.get(name)) == _shape(model[name]) for name in learnt)
+    if found:
+        runner.logger.warning(
+            f'load_from: {taken} of {len(learnt)} tensors are taken, the others start '
+            f'anew:{first_of(found)}'
+        )
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -138,6 +170,23 @@ def misfits(model: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> li
     return lines
 
 
+def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
+    """Name the weights that are no numbers, a line for each."""
+    return [
+        f'{name}: expected finite numbers, got {_wrong(tensor)}'
+        for name, tensor in state_dict.items()
+        # A threshold may be that of always or never.
+        if not name.endswith('threshold_logits')
+        and tensor.is_floating_point()
+        and not tensor.isfinite().all()
+        and not name.startswith(TRAINING_ONLY)
+    ]
+
+
+def _wrong(tensor: Tensor) -> float:
+    return tensor[~tensor.isfinite()][0].item()
+
+
 def load_all_weights(
     model: nn.Module, state_dict: Mapping[str, Tensor], path: str = 'checkpoint'
 ) -> None:
@@ -149,8 +198,8 @@ def load_all_weights(
         path: Where they are from, for errors.
 
     Raises:
-        CheckpointError: If a tensor is missing, left over or of another shape, with the
-            first differences.
+        CheckpointError: If a tensor is missing, left over, of another shape or not
+            finite, with the first of these.
     """
     weights = without_training_only(named(state_dict))
     found = misfits(without_training_only(model.state_dict()), weights)
@@ -158,6 +207,9 @@ def load_all_weights(
         raise CheckpointError(
             f'{path} is not of the model that the config describes:{first_of(found)}'
         )
+    found = not_finite(weights)
+    if found:
+        raise CheckpointError(f'{path} is broken:{first_of(found)}')
     model.load_state_dict(weights, strict=False)
 
 

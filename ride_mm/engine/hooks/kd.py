@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -42,15 +43,16 @@ class KDHook(Hook):
     """
 
     priority = 'HIGH'
+    brings_teacher = True
 
     def __init__(
         self,
-        config: str | Path | dict,
-        checkpoint: str | Path,
+        config: str | Path | dict | None = None,
+        checkpoint: str | Path | None = None,
         eval_mode: bool = True,
     ) -> None:
         self.config = config
-        self.checkpoint = str(checkpoint)
+        self.checkpoint = None if checkpoint is None else str(checkpoint)
         self.eval_mode = eval_mode
 
     def before_train(self, runner: Runner) -> None:
@@ -69,6 +71,12 @@ class KDHook(Hook):
                 'KDHook: expected a student with model.distill=dict(NAME=dict(type='
                 f"'KDLoss')), got {type(student).__name__} without"
             )
+        for name in ('config', 'checkpoint'):
+            if getattr(self, name) is None:
+                raise TeacherError(
+                    f"KDHook.{name}: expected the teacher's, got none; set "
+                    f'default_hooks.teacher.{name}'
+                )
         config = read_config(self.config)
         if not Path(self.checkpoint).expanduser().is_file() and (
             '://' not in self.checkpoint
@@ -86,6 +94,7 @@ class KDHook(Hook):
                 'KDHook: expected a teacher with a head, whose features are compared, '
                 f'got {type(model).__name__}'
             )
+        check_width(losses, model)
         warn_of_other_images(runner, student, model)
         self._insist(runner, model)
         parameter = next(student.parameters())
@@ -180,22 +189,48 @@ def check_classes(
             )
 
 
+def check_width(losses: Mapping[str, nn.Module], teacher: nn.Module) -> None:
+    """Refuse a teacher of another width than a loss was built for.
+
+    Raises:
+        TeacherError: If they differ, as far as the teacher's head tells its width.
+    """
+    head = getattr(teacher, 'head', None)
+    channels = getattr(head, 'in_channels', None)
+    if type(channels) is not int:
+        return
+    width = channels * getattr(head, 'num_experts', 1)
+    for name, loss in losses.items():
+        built_for = getattr(loss, 'teacher_channels', width)
+        if built_for != width:
+            raise TeacherError(
+                f'model.distill.{name}.teacher_channels: expected {width}, the '
+                f"channels of all of the teacher's experts, got {built_for}"
+            )
+
+
 def warn_of_other_images(
     runner: Runner, student: nn.Module, teacher: nn.Module
 ) -> None:
     """Warn of a teacher that was trained with another normalisation."""
-    for name in ('mean', 'std'):
-        ours, theirs = (
-            getattr(model.data_preprocessor, name, None) for model in (student, teacher)
-        )
-        if ours is None or theirs is None or ours.shape != theirs.shape:
-            continue
-        if not ours.cpu().float().allclose(theirs.cpu().float()):
+    ours, theirs = (normalisation(m.data_preprocessor) for m in (student, teacher))
+    for name, value in ours.items():
+        if value != theirs[name]:
             runner.logger.warning(
-                f"The teacher sees the student's images, which have {name}="
-                f'{ours.flatten().tolist()}; its own config has '
-                f'{theirs.flatten().tolist()}'
+                f"The teacher sees the student's images, which have {name}={value}; "
+                f'its own config has {theirs[name]}'
             )
+
+
+def normalisation(preprocessor: nn.Module) -> dict[str, Any]:
+    """What a preprocessor does to the numbers of an image, by name."""
+    found = dict(to_rgb=bool(getattr(preprocessor, 'to_rgb', False)))
+    for name in ('mean', 'std'):
+        value = getattr(preprocessor, name, None)
+        found[name] = (
+            None if value is None else [round(v, 3) for v in value.flatten().tolist()]
+        )
+    return found
 
 
 def fingerprint(state_dict: Mapping[str, Tensor]) -> str:

@@ -53,7 +53,8 @@ class CRDLoss(nn.Module):
 
     Args:
         student_channels: E * D of the student; ``RIDEClassifier`` fills it in.
-        teacher_channels: E * D of the teacher.
+        teacher_channels: E * D of the teacher, which is not known before the optimizer
+            is built; 288 for 6 experts of 48 channels.
         embed_channels: Width of the embeddings.
         temperature: tau.
         num_negatives: N at most; the rest of the bank if it is smaller.
@@ -66,7 +67,7 @@ class CRDLoss(nn.Module):
     def __init__(
         self,
         student_channels: int,
-        teacher_channels: int,
+        teacher_channels: int | None = None,
         embed_channels: int = 128,
         temperature: float = 0.07,
         num_negatives: int = 16384,
