@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader
 
 from .image_samples import Image, ImageSamples, name_of_image
 from .trained_model import (
+    build_part,
+    check_has_weights,
     class_names,
     config_of,
     load_weights,
@@ -56,8 +58,8 @@ class Inferencer:
         ValueError: If config, classes or thresholds cannot be used, or there are no
             weights.
         FileNotFoundError: If there is no such config or checkpoint.
-        CheckpointError: If the checkpoint is not of that model; it names the first
-            differences.
+        CheckpointError: If the checkpoint cannot be fetched, is not of that model or
+            has weights that are not finite; it names the first differences.
     """
 
     def __init__(
@@ -78,16 +80,17 @@ class Inferencer:
             self.config.get('default_scope', 'mmpretrain')
         ):
             if not isinstance(model, nn.Module):
-                model = MODELS.build(model_config(self.config))
+                model = build_part(MODELS, model_config(self.config))
             if weights is not None:
                 meta = load_weights(model, weights)
+            else:
+                check_has_weights(model)
             loading = [t for t in transforms if t['type'] == LOADING]
-            self.load = TRANSFORMS.build(
-                dict(loading[0] if loading else {}, type=LOADING)
+            self.load = build_part(
+                TRANSFORMS, dict(loading[0] if loading else {}, type=LOADING)
             )
-            self.pipeline = Compose(
-                [TRANSFORMS.build(t) for t in transforms if t['type'] != LOADING]
-            )
+            others = [t for t in transforms if t['type'] != LOADING]
+            self.pipeline = Compose([build_part(TRANSFORMS, t) for t in others])
             known = meta.get('dataset_meta') or getattr(model, '_dataset_meta', None)
             self.classes = class_names(model, classes, known, self.config)
         if thresholds is not None:

@@ -1,5 +1,6 @@
 """The authors' released weights as a RIDEClassifier."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def load_official(source: str | Path | Mapping) -> RIDEClassifier:
         FileNotFoundError: If there is no such file.
         DamagedCheckpointError: If it is truncated.
         CheckpointError: If the weights are not those of a network of the authors, with
-            the first difference.
+            the first difference, or not finite floating-point numbers.
+        TypeError: If ``source`` is something else.
     """
     config, weights = convert_official(official_state_dict(source))
     model = MODELS.build(config)
@@ -51,7 +53,13 @@ def official_state_dict(source: str | Path | Mapping) -> Mapping[str, Tensor]:
 
     Raises:
         CheckpointError: If there are none.
+        TypeError: If ``source`` is neither a path nor a mapping.
     """
+    if not isinstance(source, (str, os.PathLike, Mapping)):
+        raise TypeError(
+            "source: expected a path, what such a file holds or its 'state_dict', got "
+            f'{type(source).__name__}'
+        )
     if not isinstance(source, Mapping):
         return load_foreign_checkpoint(source).state_dict
     state_dict = source.get('state_dict', source)
@@ -80,12 +88,33 @@ def convert_official(state_dict: Mapping[str, Tensor]) -> tuple[dict, dict]:
         authors' threshold is 0.5, which is the default.
 
     Raises:
-        CheckpointError: With the first difference to a network of the authors.
+        CheckpointError: With the first difference to a network of the authors, or the
+            first tensor of other numbers than finite floating-point ones.
     """
     weights = without_wrappers(state_dict)
     network = describe(weights)
     names = _fitting_names(weights, network)
+    for name in names:
+        _check_numbers(name, weights[name])
     return network.model(), {ours: weights[theirs] for theirs, ours in names.items()}
+
+
+def _check_numbers(name: str, tensor: Tensor) -> None:
+    """Refuse what would be cut to fit, or make every output NaN."""
+    dtype = str(tensor.dtype).removeprefix('torch.')
+    if name.endswith('num_batches_tracked'):
+        if tensor.is_floating_point() or tensor.is_complex():
+            raise CheckpointError(f'{name}: expected whole numbers, got {dtype}')
+        return
+    if not tensor.is_floating_point():
+        raise CheckpointError(f'{name}: expected floating-point numbers, got {dtype}')
+    if tensor.is_meta:
+        return
+    finite = tensor.float().isfinite()  # The model's type, beyond which all is inf.
+    if not finite.all():
+        raise CheckpointError(
+            f'{name}: expected finite numbers, got {tensor[~finite][0].item()}'
+        )
 
 
 def _fitting_names(

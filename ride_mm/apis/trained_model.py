@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import Registry
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain.registry import DATASETS
 from torch import Tensor, nn
 
 from ..engine.checkpoint_io import CheckpointError
-from ..engine.hooks.fit_check import load_all_weights
+from ..engine.hooks.fit_check import first_of, load_all_weights, not_finite
 from ..models.heads import RouterHead
 from ..utils import find_config
 from ..utils.metafile import shipped_weights
@@ -33,8 +35,9 @@ def config_of(model: str | Path | Config | nn.Module) -> Config:
             )
         return config
     config = model if isinstance(model, Config) else Config.fromfile(find_config(model))
-    if config.get('model') is None:
-        raise ValueError('config: expected one with model, got none')
+    if not isinstance(config.get('model'), Mapping):
+        got = 'none' if config.get('model') is None else repr(config.model)
+        raise ValueError(f'config: expected one with model, got {got}')
     return config
 
 
@@ -55,10 +58,11 @@ def pipeline_of(config: Config) -> list[dict]:
 
 def dataset_of(config: Config) -> Mapping[str, Any]:
     """Config of the innermost test data set, empty if there is none."""
-    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in dataset:
+    dataset = config.get('test_dataloader')
+    while isinstance(dataset, Mapping) and 'dataset' in dataset:
         dataset = dataset['dataset']
-    return dataset
+    loader = dataset is config.get('test_dataloader')
+    return dataset if isinstance(dataset, Mapping) and not loader else {}
 
 
 def model_config(config: Config) -> dict:
@@ -67,6 +71,27 @@ def model_config(config: Config) -> dict:
     settings.setdefault('data_preprocessor', config.get('data_preprocessor'))
     settings.pop('distill', None)  # Losses of a training.
     return settings
+
+
+def build_part(registry: Registry, settings: dict) -> Any:
+    """Build a model or a transform.
+
+    Raises:
+        ValueError: If its settings do not fit it, with what is wrong.
+    """
+    try:
+        return registry.build(settings)
+    except (
+        ArithmeticError,
+        AttributeError,
+        AssertionError,
+        LookupError,
+        TypeError,
+    ) as err:
+        raise ValueError(
+            f'{settings.get("type")}: expected settings that fit it, got '
+            f'{type(err).__name__}: {err}'
+        ) from err
 
 
 def weights_of(config: Config) -> str:
@@ -96,10 +121,11 @@ def load_weights(model: nn.Module, checkpoint: str | Path) -> dict[str, Any]:
         The checkpoint's ``meta``.
 
     Raises:
-        CheckpointError: If a tensor is missing, left over or of another shape.
+        CheckpointError: If it cannot be fetched, a tensor is missing, left over, of
+            another shape or not finite, or ``meta`` is no dictionary.
         FileNotFoundError: If there is no such file.
     """
-    content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', 'silent')
+    content = _content_of(str(checkpoint))
     weights = content.get('state_dict', content) if isinstance(content, dict) else None
     tensors = {
         name: value
@@ -111,8 +137,68 @@ def load_weights(model: nn.Module, checkpoint: str | Path) -> dict[str, Any]:
             f'{checkpoint}: expected the tensors of a model, got a '
             f'{type(content).__name__} without'
         )
+    meta = content.get('meta') or {}
+    _check_mapping(checkpoint, 'meta', meta)
+    _check_mapping(checkpoint, 'meta.dataset_meta', meta.get('dataset_meta') or {})
     load_all_weights(model, tensors, str(checkpoint))
-    return content.get('meta') or {}
+    return meta
+
+
+def _content_of(checkpoint: str) -> Any:
+    try:
+        return CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
+    except CheckpointError:
+        raise
+    except (OSError, HTTPException, RuntimeError, ValueError) as err:
+        if '://' not in checkpoint:
+            raise
+        raise CheckpointError(
+            f'{checkpoint}: expected an address that a checkpoint can be fetched from, '
+            f'got {type(err).__name__}: {err}'
+        ) from err
+
+
+def _check_mapping(checkpoint: str | Path, name: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise CheckpointError(
+            f'{checkpoint}: expected {name} as a dict, got a {type(value).__name__}'
+        )
+
+
+def check_has_weights(model: nn.Module) -> None:
+    """Refuse a model that was built and that no weights were loaded into.
+
+    MMPretrain's ``get_model`` leaves one random unless it is told otherwise. Weights
+    show in the names of classes, which come with a checkpoint, or in a normalisation
+    whose scales or averages are not the constants that it starts from.
+
+    Raises:
+        ValueError: If there is no sign of weights.
+        CheckpointError: If they are not finite.
+    """
+    broken = not_finite(model.state_dict())
+    if broken:
+        raise CheckpointError(f'the model is broken:{first_of(broken)}')
+    meta = getattr(model, '_dataset_meta', None)
+    dataset = dataset_of(config_of(model))
+    kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
+    # get_model takes those of the data set if there is no checkpoint.
+    if meta and meta != getattr(kind, 'METAINFO', {}):
+        return
+    if not any(map(_is_trained_norm, model.modules())):
+        raise ValueError(
+            'model: expected weights, got a model that none were loaded into; give '
+            "the checkpoint, or MMPretrain's get_model its pretrained"
+        )
+
+
+def _is_trained_norm(module: nn.Module) -> bool:
+    mean, scale = (getattr(module, n, None) for n in ('running_mean', 'weight'))
+    if isinstance(mean, Tensor) and mean.any():
+        return True
+    if not isinstance(scale, Tensor) or scale.ndim != 1:
+        return False
+    return bool((scale != scale[:1]).any())
 
 
 def class_names(

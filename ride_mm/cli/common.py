@@ -74,17 +74,21 @@ def load_config(args: argparse.Namespace, epochs: int | None = None) -> Config:
     """Read the config, a path or a name, and apply the options common to both tools.
 
     Args:
-        args: The options.
+        args: The options; their ``config`` may also be a config itself, which is left
+            as it is.
         epochs: Scale the schedule to this length, before ``--cfg-options`` apply.
 
     Raises:
         UsageError: If there is no such config, or an option that does not fit it.
     """
-    try:
-        path = find_config(args.config)
-    except FileNotFoundError as err:
-        raise UsageError(str(err)) from None
-    cfg = Config.fromfile(path)
+    if isinstance(args.config, Config):
+        path, cfg = 'config', Config(args.config.to_dict())
+    else:
+        try:
+            path = find_config(args.config)
+        except FileNotFoundError as err:
+            raise UsageError(str(err)) from None
+        cfg = Config.fromfile(path)
     cfg.merge_from_dict(scale_schedule(cfg, epochs))
     merge_options(cfg, args.cfg_options)
     drop_hooks(cfg)

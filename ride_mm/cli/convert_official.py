@@ -19,6 +19,7 @@ from ..version import __version__
 from .common import add_config_options, load_config, run_main, say
 from .errors import UsageError
 from .official_config import (
+    check_base,
     check_config,
     check_counts,
     classes_of,
@@ -51,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog='official_to_ride_mm.py',
     )
     parser.add_argument('source', help="path of a .pth file of the authors' code")
-    parser.add_argument('target', help='where to write the checkpoint')
+    parser.add_argument('target', help='where to write the checkpoint, FILE.pth')
     parser.add_argument(
         '--config-out',
         metavar='FILE.py',
@@ -93,6 +94,7 @@ def convert(args: argparse.Namespace) -> None:
         raise CheckpointError(f'{args.source}: {err}') from None
     name = args.base or default_base(model)
     base = read_config(name, args)
+    check_base(model, base, name)
     counts = read_class_counts(args, model['head']['num_classes'])
     if counts is not None:
         state_dict[CLASS_COUNTS] = torch.tensor(counts)
@@ -128,11 +130,15 @@ def check_files(args: argparse.Namespace) -> None:
         taken.add(path.resolve())
         if path.is_dir():
             raise UsageError(f'{output}: expected a file to write, got a folder')
+        if path.exists() and not path.is_file():
+            raise UsageError(f'{output}: expected a regular file, got another kind')
         if path.exists() and not args.overwrite:
             raise UsageError(
                 f'{output}: expected a new file, got one that is there; --overwrite '
                 'replaces it'
             )
+    if Path(args.target).suffix != '.pth':
+        raise UsageError(f'target: expected FILE.pth, got {args.target}')
 
 
 def default_base(model: dict) -> str:

@@ -2,7 +2,6 @@
 
 import argparse
 import gc
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from mmpretrain.visualization import UniversalVisualizer
 
 from ..analysis.complexity import model_complexity
 from ..analysis.tables import ABSENT, format_count, format_percent, format_table
+from ..apis.trained_model import dataset_of
 from ..engine.checkpoint_io import load_checkpoint_file, write_atomically
 from ..utils import SHOT_GROUPS
 from ..utils.metafile import known_accuracy
@@ -29,8 +29,8 @@ from . import testing
 from .common import add_config_options, run_main
 from .errors import UsageError
 from .flops import image_size
-from .infer_output import check_outputs
-from .zoo_files import FoundConfig, config_of, find_checkpoints
+from .infer_output import check_outputs, json_of, printable
+from .zoo_files import FoundConfig, config_of, find_checkpoints, same_task
 
 SOME_FAILED, FAILED = 1, 2
 GROUPS = ('all', *SHOT_GROUPS)
@@ -146,22 +146,22 @@ def evaluate_zoo(args: argparse.Namespace) -> list[Row]:
     rows = []
     for number, path in enumerate(checkpoints, start=1):
         row = Row(str(path.relative_to(folder)))
-        print(f'[{number}/{len(checkpoints)}] {row.checkpoint}', flush=True)
+        print(printable(f'[{number}/{len(checkpoints)}] {row.checkpoint}'), flush=True)
         evaluate(path, row, args.cfg_options)
         rows.append(row)
-    print(f'\n{table_of(rows)}')
+    print(printable(f'\n{table_of(rows)}'))
     faults = [row for row in rows if row.fault is not None]
     if faults:
         print(f'\n{len(faults)} of {len(rows)} not tested:')
         for row in faults:
-            print(f'  {row.checkpoint}: {row.fault}')
+            print(printable(f'  {row.checkpoint}: {row.fault}'))
     if args.json is not None:
         content = dict(
             folder=args.folder,
             options=args.cfg_options,
             rows=[asdict(row) for row in rows],
         )
-        write_atomically(f'{json.dumps(content, indent=2)}\n', args.json)
+        write_atomically(json_of(content), args.json)
     return rows
 
 
@@ -170,13 +170,13 @@ def evaluate(path: Path, row: Row, options: Mapping[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as scratch, separate_run():
         try:
             content = load_checkpoint_file(path)
-            found = config_of(path, content, Path(scratch))
+            found = config_of(path, content)
             del content
             row.config, row.source = found.name, found.source
-            row.published = known_accuracy(found.name, 'published')
-            row.measured = known_accuracy(found.name, 'measured')
             test(found, path, row, options, scratch)
-        except Exception as err:  # Whatever it is, the others count.
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:  # Whatever it is, the others count.
             row.fault = f'{type(err).__name__}: {err}'
 
 
@@ -188,14 +188,15 @@ def test(
     work_dir: str,
 ) -> None:
     """Test a checkpoint with its config and fill in the figures."""
-    command = [str(found.path), str(checkpoint), '--work-dir', work_dir]
+    command = ['', str(checkpoint), '--work-dir', work_dir]
     args = testing.make_parser().parse_args(command)
+    args.config = found.config
     args.cfg_options = {**deepcopy(OPTIONS), **options}  # merging changes them
     cfg = testing.load_config(args)
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    row.data = dataset.get('type')
+    row.data = dataset_of(cfg).get('type')
+    if same_task(cfg, found.name):
+        row.published = known_accuracy(found.name, 'published')
+        row.measured = known_accuracy(found.name, 'measured')
     metrics = testing.test(args)
     row.metrics = {name: float(value) for name, value in metrics.items()}
     for group in GROUPS:

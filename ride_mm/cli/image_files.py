@@ -61,14 +61,18 @@ def _images_of(name: str) -> list[str]:
     if os.path.lexists(name) or not glob.has_magic(name):
         return [name]
     paths = []
-    for match in sorted(glob.glob(name, recursive=True)):
+    matches = sorted(glob.glob(name, recursive=True))
+    for match in matches:
         if os.path.isdir(match):
             paths += images_below(match)
         elif is_image(match):
             paths.append(match)
     if not paths:
         raise UsageError(
-            f'{name}: expected a pattern that matches images, got no match'
+            f'{name}: expected a pattern that matches images '
+            f'({" ".join(IMAGE_SUFFIXES)}), got '
+            + (f'{len(matches)} of other names' if matches else 'no match')
+            + '; a file that is named itself is taken whatever its suffix'
         )
     return paths
 

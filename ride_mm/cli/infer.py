@@ -1,7 +1,6 @@
 """Classify images from the command line."""
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -21,9 +20,11 @@ from .infer_output import (
     count,
     csv_of,
     draw,
+    json_of,
     line_of,
     lines_of_summary,
     picture_names,
+    printable,
     summarise,
 )
 
@@ -67,8 +68,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         'images',
         nargs='+',
-        help='files, folders, which are searched through all levels for '
-        f'{" ".join(IMAGE_SUFFIXES)}, and patterns in quotes, such as "a/**/*.jpg"',
+        help='files; folders, which are searched through all levels; and patterns in '
+        'quotes, such as "a/**/*.jpg"; of folders and patterns are taken '
+        f'{" ".join(IMAGE_SUFFIXES)}',
     )
     parser.add_argument(
         '--top-k',
@@ -148,7 +150,7 @@ def infer(args: argparse.Namespace) -> dict[str, str]:
     if not results:
         raise UsageError(f'expected images that can be read, got {len(skipped)} broken')
     summary = summarise(results, seconds)
-    print(lines_of_summary(summary, len(skipped)))
+    print(printable(lines_of_summary(summary, len(skipped))))
     if args.csv is not None:
         write_atomically(csv_of(results), args.csv)
     if args.json is not None:
@@ -161,7 +163,7 @@ def infer(args: argparse.Namespace) -> dict[str, str]:
             skipped=[dict(img_path=p, fault=f) for p, f in skipped.items()],
             predictions=results,
         )
-        write_atomically(f'{json.dumps(content, indent=2)}\n', args.json)
+        write_atomically(json_of(content), args.json)
     return skipped
 
 
@@ -176,9 +178,7 @@ def build(args: argparse.Namespace) -> Inferencer:
         checkpoint = existing_file(args.checkpoint, 'a checkpoint')
     classes = None
     if args.classes is not None:
-        existing_file(args.classes, 'a file with the names of the classes')
-        classes = Path(args.classes).expanduser().read_text(encoding='utf-8')
-        classes = classes.strip().splitlines()
+        classes = read_classes(args.classes)
     if args.device is not None:
         check_device(args.device)
     cfg = load_config(args)
@@ -186,6 +186,31 @@ def build(args: argparse.Namespace) -> Inferencer:
         return Inferencer(cfg, checkpoint, args.device, classes, args.thresholds)
     except (ValueError, FileNotFoundError) as err:
         raise UsageError(f'{args.config}: {err}') from None
+
+
+def read_classes(path: str) -> list[str]:
+    """Read names of classes, one in a line.
+
+    Raises:
+        UsageError: If there is no such file, it is no text in UTF-8, or a line before
+            the last name is empty.
+    """
+    existing_file(path, 'a file with the names of the classes')
+    try:
+        text = Path(path).expanduser().read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as err:
+        raise UsageError(
+            f'--classes: expected text in UTF-8, got {path} with byte '
+            f'{err.object[err.start]:#04x} at {err.start}'
+        ) from None
+    names = text.rstrip().split('\n')
+    for number, name in enumerate(names, start=1):
+        if not name.strip():
+            raise UsageError(
+                f'--classes: expected a name in each line, got none in line {number} '
+                f'of {path}'
+            )
+    return names
 
 
 def check_device(device: str) -> None:
@@ -231,7 +256,7 @@ def classify(
     ):
         results.append(result)
         if not args.quiet:
-            print(line_of(result), flush=True)
+            print(printable(line_of(result)), flush=True)
         if pictures is not None:
             path = result['img_path']
             draw(visualizer, result, inferencer.classes, pictures[path])

@@ -2,7 +2,10 @@
 
 import csv
 import io
+import json
+import math
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -91,7 +94,29 @@ def csv_of(results: Sequence[Result]) -> str:
         )
         used = '' if result['num_experts'] is None else result['num_experts']
         writer.writerow([result['img_path'], *first, used, *sum(others, [])])
-    return text.getvalue()
+    # A file's name may be no text; surrogates stand for its bytes.
+    return text.getvalue().encode('utf-8', 'backslashreplace').decode('utf-8')
+
+
+def printable(text: str) -> str:
+    """Text with what the terminal cannot show as escapes."""
+    encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'
+    return text.encode(encoding, 'backslashreplace').decode(encoding)
+
+
+def json_of(content: Any) -> str:
+    """Content as JSON, which has no word for a number that is not finite: ``null``."""
+    return f'{json.dumps(_finite(content), indent=2, allow_nan=False)}\n'
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return content
 
 
 def picture_names(paths: Sequence[str], folder: str | Path) -> dict[str, Path]:

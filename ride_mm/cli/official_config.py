@@ -68,6 +68,28 @@ def config_of(model: dict, base: Config, counts_known: bool) -> Config:
     return cfg
 
 
+def check_base(model: dict, base: Config, name: str) -> None:
+    """Refuse a config of another kind of network, whose data would not fit either.
+
+    Args:
+        model: Config of the model that the weights are of.
+        base: The config that data, schedule and losses are taken from.
+        name: Of ``base``.
+
+    Raises:
+        UsageError: If it has a backbone of another type.
+    """
+    backbone = (base.get('model') or {}).get('backbone') or {}
+    got = backbone.get('type')
+    got = got if isinstance(got, str) else getattr(got, '__name__', None)
+    expected = model['backbone']['type']
+    if got is not None and got.split('.')[-1] != expected:
+        raise UsageError(
+            f'{name}: expected a config with the backbone {expected}, that of the '
+            f'weights, got {got}; name another one with --base'
+        )
+
+
 def check_config(cfg: Config, name: str) -> None:
     """Refuse a config that could not be used.
 

@@ -17,9 +17,15 @@ from ..engine.checkpoint_io import (
     plain_data,
     write_atomically,
 )
-from ..engine.hooks.fit_check import named, without_training_only
+from ..engine.hooks.fit_check import (
+    first_of,
+    named,
+    not_finite,
+    without_training_only,
+)
 from .common import existing_file, run_main, say
 from .errors import UsageError
+from .published_config import without_local_settings
 
 # Of the notes that a run leaves, those that tell what the model is.
 META = (
@@ -48,7 +54,8 @@ def publish_model_main(argv: Sequence[str] | None = None) -> Path:
 def make_parser() -> argparse.ArgumentParser:
     """Options of the tool."""
     parser = argparse.ArgumentParser(
-        description='Strip a checkpoint of what only its training needs, and add the '
+        description='Strip a checkpoint of what only its training needs, its config of '
+        'places on this machine but for those of the data, and add the '
         "start of the file's SHA-256 to its name, which ride_mm compares when it "
         'downloads the file.',
         allow_abbrev=False,
@@ -140,27 +147,72 @@ def published(checkpoint: Any, source: Path) -> dict:
         source: For errors.
 
     Returns:
-        ``state_dict``, without what only distillation needs, and ``meta``.
+        ``state_dict``, without what only distillation needs, and ``meta``, whose config
+        is without places on this machine but for those of the data.
 
     Raises:
-        CheckpointError: If there are no weights in it.
+        CheckpointError: If there are no weights in it, or such that are not finite, or
+            ``meta`` is no dictionary.
     """
     whole = checkpoint if isinstance(checkpoint, Mapping) else {}
     state_dict = whole.get('state_dict', whole)
-    tensors = isinstance(state_dict, Mapping) and all(
-        isinstance(key, str) and isinstance(value, Tensor)
-        for key, value in state_dict.items()
-    )
-    if not tensors or not state_dict:
-        keys = ', '.join(map(str, whole)) or type(checkpoint).__name__
+    problem = what_is_wrong(state_dict)
+    if problem is not None:
+        if 'state_dict' not in whole:
+            problem = ', '.join(map(str, whole)) or type(checkpoint).__name__
         raise CheckpointError(
-            f"{source}: expected tensors by name as 'state_dict', got {keys}"
+            f"{source}: expected tensors by name as 'state_dict', got {problem}"
         )
     meta = whole.get('meta', {}) if 'state_dict' in whole else {}
+    if not isinstance(meta, Mapping):
+        raise CheckpointError(
+            f"{source}: expected a dictionary as 'meta', got {type(meta).__name__}"
+        )
+    weights = without_training_only(named(state_dict))
+    broken = not_finite(weights) + nan_thresholds(weights)
+    if broken:
+        raise CheckpointError(f'{source} is broken:{first_of(broken)}')
+    meta = {key: meta[key] for key in META if key in meta}
+    if 'cfg' in meta:
+        meta['cfg'] = published_config(meta.pop('cfg'))
     return dict(
-        meta={key: meta[key] for key in META if key in meta},
-        state_dict=without_training_only(named(state_dict)),
+        meta={key: meta[key] for key in META if meta.get(key) is not None},
+        state_dict=weights,
     )
+
+
+def what_is_wrong(state_dict: Any) -> str | None:
+    """What something is instead of tensors by name; None if it is that."""
+    if not isinstance(state_dict, Mapping):
+        return type(state_dict).__name__
+    if not state_dict:
+        return 'an empty dictionary'
+    for key, value in state_dict.items():
+        if not isinstance(key, str):
+            return f'{key!r} as a name'
+        if not isinstance(value, Tensor):
+            return f'{key!r}, which is of type {type(value).__name__}'
+    return None
+
+
+def nan_thresholds(state_dict: Mapping[str, Tensor]) -> list[str]:
+    """Name the thresholds that are NaN; infinite ones mean always or never."""
+    return [
+        f'{name}: expected numbers, got nan'
+        for name, tensor in state_dict.items()
+        if name.endswith('threshold_logits') and tensor.isnan().any()
+    ]
+
+
+def published_config(text: Any) -> str | None:
+    """The text of a config without local settings, None for what is no plain text."""
+    try:
+        if not isinstance(text, str):
+            raise ValueError(f'expected text, got {type(text).__name__}')
+        return without_local_settings(text)
+    except ValueError as err:
+        say(f'The config is left out, for it may name places on this machine: {err}')
+        return None
 
 
 def cast(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:

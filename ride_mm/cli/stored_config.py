@@ -1,21 +1,19 @@
 """The config that MMEngine writes into a checkpoint, read as data.
 
 A config is a program, and one that comes with weights is somebody else's: it is not run
-here. Of its text only literals and ``dict(...)`` are understood, and of its settings
-only those that a test needs.
+here. Of its text only literals and ``dict(...)`` are understood, of its settings only
+those that a test needs are taken, and what they may name is a list of our own.
 """
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import mmengine.registry
-import mmpretrain.registry
-from mmengine.registry import Registry
+from mmengine.config import Config
 
 from ..utils import resource_root
+from .allowed_settings import check_allowed, without_training
 
 KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_evaluator', 'test_cfg')
 # Others may write files wherever they are told to.
@@ -33,8 +31,8 @@ def settings_in(text: str) -> dict[str, Any]:
         The settings named in ``KEYS`` that are there.
 
     Raises:
-        ValueError: If the text has anything but data, or a setting asks for what is not
-            registered in MMPretrain or lies on the web.
+        ValueError: If the text has anything but data, or a setting asks for what
+            :func:`~ride_mm.cli.allowed_settings.check_allowed` refuses.
     """
     try:
         statements = ast.parse(text).body
@@ -51,10 +49,12 @@ def settings_in(text: str) -> dict[str, Any]:
     for key in ('model', 'test_dataloader'):
         if not isinstance(settings.get(key), dict):
             raise ValueError(f'config in the checkpoint: expected {key}, got none')
-    _check_types(settings, registered_types())
-    _check_places(settings['test_dataloader'])
+    settings['model'] = without_training(settings['model'])
     settings['test_evaluator'] = _metrics(settings.get('test_evaluator'))
-    settings.setdefault('test_cfg', {})
+    loop = settings.get('test_cfg')
+    half = isinstance(loop, dict) and loop.get('fp16') is True
+    settings['test_cfg'] = {'fp16': True} if half else {}
+    check_allowed(settings)
     return settings
 
 
@@ -108,40 +108,6 @@ def _key(node: ast.expr) -> Any:
     return node.value
 
 
-def registered_types() -> set[str]:
-    """Names of all that MMEngine's and MMPretrain's registries can build."""
-    found = set()
-    for module in (mmengine.registry, mmpretrain.registry):
-        for registry in vars(module).values():
-            if isinstance(registry, Registry):
-                registry.import_from_location()
-                found.update(registry.module_dict)
-    return found
-
-
-def _check_types(settings: Any, known: set[str]) -> None:
-    """Refuse a ``type`` that is not registered; MMEngine would import any other."""
-    for part in _parts(settings):
-        if not isinstance(part, dict):
-            continue
-        kind = part.get('type')
-        if '_scope_' in part or (isinstance(kind, str) and kind not in known):
-            raise ValueError(
-                'config in the checkpoint: expected types that are registered in '
-                f'MMPretrain, got {kind!r}; put the config beside the checkpoint'
-            )
-
-
-def _check_places(settings: Any) -> None:
-    """Refuse addresses: some data sets unpickle what they find there."""
-    for part in _parts(settings):
-        if isinstance(part, str) and '://' in part:
-            raise ValueError(
-                'config in the checkpoint: expected data on this machine, got '
-                f'{part!r}; put the config beside the checkpoint'
-            )
-
-
 def _metrics(evaluator: Any) -> list[dict]:
     """The metrics that only compute."""
     given = evaluator if isinstance(evaluator, list) else [evaluator]
@@ -153,26 +119,17 @@ def _metrics(evaluator: Any) -> list[dict]:
     return kept or [dict(type='Accuracy')]
 
 
-def _parts(setting: Any) -> Iterator[Any]:
-    """A setting and all that it is made of."""
-    yield setting
-    if isinstance(setting, dict):
-        setting = list(setting.values())
-    if isinstance(setting, (list, tuple)):
-        for item in setting:
-            yield from _parts(item)
+def config_from(settings: Mapping[str, Any]) -> Config:
+    """Make a config of settings, with the hooks and environment of the shipped ones.
 
-
-def write_config(settings: Mapping[str, Any], path: Path) -> None:
-    """Write a config that inherits hooks and environment from the shipped ones.
+    The settings never become the text of a config, in which MMEngine replaces
+    variables.
 
     Args:
         settings: Plain data, of :func:`settings_in`.
-        path: Where to, ending in ``.py``.
     """
     runtime = resource_root() / 'configs' / '_base_' / 'default_runtime.py'
-    lines = [f'{key} = {value!r}\n' for key, value in settings.items()]
-    path.write_text(f'_base_ = [{str(runtime)!r}]\n{"".join(lines)}', encoding='utf-8')
+    return Config({**Config.fromfile(runtime).to_dict(), **settings})
 
 
 def name_in(meta: Mapping[str, Any]) -> str | None:

@@ -8,10 +8,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
+from ..apis.trained_model import dataset_of
 from ..engine.checkpoint_io import latest_checkpoint
-from ..utils import find_config, resource_root
+from ..utils import resource_root
 from .errors import UsageError
-from .stored_config import name_in, settings_in, write_config
+from .stored_config import config_from, name_in, settings_in
 
 STEP = r'(?:epoch|iter)_(\d+)\.pth'
 # A test's own config in a work directory is called by the time.
@@ -23,12 +26,12 @@ class FoundConfig:
     """A checkpoint's config.
 
     Attributes:
-        path: Where it is.
+        config: Its path, or itself if it is no file.
         name: Of the model, such as ``'ride_r32_cifar100lt'``.
         source: How it was found.
     """
 
-    path: Path
+    config: Path | Config
     name: str
     source: str
 
@@ -79,7 +82,7 @@ def _without_earlier_steps(folder: Path, paths: list[Path]) -> list[Path]:
     return [path for path in paths if path not in steps or path == latest]
 
 
-def config_of(checkpoint: Path, content: Any, scratch: Path) -> FoundConfig:
+def config_of(checkpoint: Path, content: Any) -> FoundConfig:
     """Find the config of a checkpoint.
 
     It is the ``.py`` of the same name beside it, or the only config there, as a
@@ -89,7 +92,6 @@ def config_of(checkpoint: Path, content: Any, scratch: Path) -> FoundConfig:
     Args:
         checkpoint: Its path.
         content: What it holds.
-        scratch: Folder for a config that is no file yet.
 
     Raises:
         UsageError: If there is none.
@@ -100,7 +102,7 @@ def config_of(checkpoint: Path, content: Any, scratch: Path) -> FoundConfig:
     beside = _beside(checkpoint)
     if beside is not None:
         name = beside.stem
-        if name not in shipped_names():
+        if name not in shipped_configs():
             name = shipped or shipped_name(name) or name
         return FoundConfig(beside, name, 'file')
     meta = content.get('meta') if isinstance(content, Mapping) else None
@@ -113,11 +115,9 @@ def config_of(checkpoint: Path, content: Any, scratch: Path) -> FoundConfig:
             fault = err
         else:
             name = name_in(meta) or shipped or checkpoint.stem
-            path = scratch / 'config.py'
-            write_config(settings, path)
-            return FoundConfig(path, name, 'checkpoint')
+            return FoundConfig(config_from(settings), name, 'checkpoint')
     if shipped is not None:
-        return FoundConfig(find_config(shipped), shipped, 'shipped')
+        return FoundConfig(shipped_configs()[shipped], shipped, 'shipped')
     if fault is not None:
         raise fault
     raise UsageError(
@@ -139,16 +139,40 @@ def _beside(checkpoint: Path) -> Path | None:
     return None
 
 
-def shipped_names() -> list[str]:
-    """Names of the shipped configs, longest first."""
+def shipped_configs() -> dict[str, Path]:
+    """Paths of the shipped configs by their names, the longest first."""
     configs = (resource_root() / 'configs').rglob('*.py')
-    names = {path.stem for path in configs if '_base_' not in path.parts}
-    return sorted(names, key=len, reverse=True)
+    named = {path.stem: path for path in configs if '_base_' not in path.parts}
+    return dict(sorted(named.items(), key=lambda item: len(item[0]), reverse=True))
 
 
 def shipped_name(stem: str) -> str | None:
     """The longest name of a shipped config that a file's name begins with."""
-    for name in shipped_names():
+    for name in shipped_configs():
         if re.match(rf'{re.escape(name)}(?![a-z0-9])', stem):
             return name
     return None
+
+
+def same_task(cfg: Config, name: str) -> bool:
+    """Whether a config tests what the shipped one of that name does.
+
+    The metafile's figures are of the shipped config: its data set, its classes and its
+    number of experts. A run may have any name.
+    """
+    path = shipped_configs().get(name)
+    return path is not None and task_of(cfg) == task_of(Config.fromfile(path))
+
+
+def task_of(cfg: Config) -> tuple:
+    """Data set, split, list, classes and experts of a test."""
+    dataset, model = dataset_of(cfg), cfg.get('model') or {}
+    head = model.get('head') or {}
+    return (
+        dataset.get('type'),
+        dataset.get('split'),
+        Path(dataset.get('ann_file') or '').name,
+        head.get('num_classes'),
+        # As RIDEClassifier does, if the config does not say.
+        model.get('num_experts', 3 if model.get('type') == 'RIDEClassifier' else 1),
+    )

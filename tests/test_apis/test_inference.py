@@ -51,6 +51,9 @@ def draw_weights(cfg: Config, path: Path, meta: dict | None = None) -> Path:
     torch.manual_seed(0)
     model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
     model.init_weights()
+    for name, tensor in model.state_dict().items():
+        if name.endswith('running_mean'):  # As in a network that was trained.
+            tensor.normal_(std=0.1)
     write_atomically(dict(state_dict=model.state_dict(), meta=meta or {}), path)
     return path
 
@@ -75,7 +78,8 @@ def inferencer(checkpoint, arrays) -> Inferencer:
     inferencer.model.head.set_thresholds(0)
     with torch.no_grad():
         scores = inferencer.model.route(normalised(arrays)).router_scores
-    inferencer.model.head.threshold_logits.copy_(scores.median(0).values)
+    middle = scores.sort(0).values[2:4].mean(0)
+    inferencer.model.head.threshold_logits.copy_(middle)
     inferencer.model.head.keep_expert_logits = False
     return inferencer
 
@@ -349,6 +353,57 @@ def test_a_model_of_mmpretrain_s_get_model(inferencer, checkpoint, arrays):
     thresholds = inferencer.model.head.thresholds
     again = Inferencer(model, device='cpu', thresholds=thresholds)
     assert_same(again(arrays), inferencer(arrays))
+
+
+class TestModulesWithoutWeights:
+    def test_are_refused(self, checkpoint):
+        for cfg in (colour_config(), 'ride_r32_cifar100lt'):
+            if isinstance(cfg, str):
+                cfg = Config.fromfile(find_config(cfg))
+            with pytest.raises(ValueError, match='that none were loaded into'):
+                Inferencer(get_model(cfg, device='cpu'), device='cpu')
+        model = get_model(colour_config(), device='cpu')
+        Inferencer(model, checkpoint, device='cpu')
+        # Now some were, whoever loaded them.
+        assert Inferencer(model, device='cpu').model is model
+
+    def test_are_known_by_norms_without_averages_and_by_classes(self):
+        cfg = colour_config()
+        cfg.model = dict(
+            type='ImageClassifier',
+            backbone=dict(
+                type='VisionTransformer', arch='deit-tiny', img_size=16, patch_size=8
+            ),
+            head=dict(type='VisionTransformerClsHead', num_classes=10, in_channels=192),
+        )
+        model = get_model(cfg, device='cpu')
+        with pytest.raises(ValueError, match='that none were loaded into'):
+            Inferencer(model, device='cpu')
+        model._dataset_meta = dict(classes=NAMES)
+        assert Inferencer(model, device='cpu').classes == NAMES
+        model._dataset_meta = {}
+        with torch.no_grad():
+            model.backbone.ln1.weight[0] = 1.1
+        assert Inferencer(model, device='cpu').classes is None
+
+
+def test_weights_have_to_be_finite(checkpoint, tmp_path):
+    state = torch.load(checkpoint, weights_only=True)['state_dict']
+    name = next(k for k in state if k.endswith('running_var'))
+    state[name][0] = float('nan')
+    path = tmp_path / 'nan.pth'
+    write_atomically(dict(state_dict=state), path)
+    message = f'{re.escape(name)}: expected finite numbers, got nan'
+    with pytest.raises(CheckpointError, match=message):
+        Inferencer(colour_config(), path)
+    with pytest.raises(CheckpointError, match=message):
+        Inferencer(get_model(colour_config(), str(path), device='cpu'))
+    # A threshold may be that of always.
+    state[name][0] = 1
+    state['head.threshold_logits'] = torch.full((2,), -torch.inf)
+    write_atomically(dict(state_dict=state), path)
+    inferencer = Inferencer(colour_config(), path, device='cpu')
+    assert inferencer.model.head.threshold_logits.isinf().all()
 
 
 def test_what_cannot_be_a_model():

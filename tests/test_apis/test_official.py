@@ -305,6 +305,40 @@ def test_what_is_no_state_dict_is_refused(tmp_path):
         load_official(tmp_path / 'none.pth')
 
 
+@pytest.mark.parametrize('source', [None, 3, [1], torch.ones(1)])
+def test_what_is_neither_path_nor_mapping_is_refused(source):
+    kind = type(source).__name__
+    with pytest.raises(TypeError, match=f'expected a path, .*, got {kind}'):
+        load_official(source)
+
+
+@pytest.mark.parametrize(
+    ('name', 'change', 'message'),
+    [
+        ('conv1.weight', lambda t: t * float('nan'), 'finite numbers, got nan'),
+        ('linears.2.weight', lambda t: t - float('inf'), 'finite numbers, got -inf'),
+        ('linears.0.weight', lambda t: t.double() + 1e300, 'numbers, got 1e[+]300'),
+        ('layer1.0.conv1.weight', torch.Tensor.cfloat, 'point numbers, got complex64'),
+        ('layer3s.1.0.conv1.weight', torch.Tensor.long, 'point numbers, got int64'),
+        ('bn1.running_var', torch.Tensor.bool, 'floating-point numbers, got bool'),
+        ('bn1.num_batches_tracked', torch.Tensor.cfloat, 'whole numbers, got complex'),
+    ],
+)
+def test_numbers_that_are_no_weights_are_refused_by_name(
+    weights, name, change, message
+):
+    key = f'backbone.{name}'
+    changed = refused({**weights, key: change(weights[key])})
+    assert re.search(rf'^{re.escape(name)}: expected .*{message}', changed), changed
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precision_are_taken(weights, dtype):
+    other = {k: v.to(dtype) if v.is_floating_point() else v for k, v in weights.items()}
+    got = load_official(other).state_dict()['backbone.conv1.weight']
+    assert torch.equal(got, other['backbone.conv1.weight'].float())
+
+
 def test_a_truncated_file_is_refused(tmp_path, weights):
     path = save_as_authors(tmp_path / 'cut.pth', weights)
     path.write_bytes(path.read_bytes()[:-1000])

@@ -90,13 +90,35 @@ formats = pytest.mark.parametrize('legacy', [False, True])
 def test_the_authors_format(tmp_path, legacy):
     path = save_as_authors(tmp_path / 'official.pth', WEIGHTS, legacy)
     assert 'parse_config' not in sys.modules
-    with pytest.raises(CheckpointError, match=r'parse_config\.ConfigParser|numpy'):
+    with pytest.raises(CheckpointError, match='numpy') as err:
         load_checkpoint_file(path)
+    assert str(err.value).endswith(
+        "If it is of the code of RIDE's authors: python tools/model_converters/"
+        f'official_to_ride_mm.py {path} TARGET.pth'
+    )
     loaded = load_foreign_checkpoint(path)
     assert_weights(loaded.state_dict)
     assert (loaded.arch, loaded.epoch) == ('TestNetModel', 7)
     assert vars(loaded).keys() == {'state_dict', 'arch', 'epoch'}
     assert 'parse_config' not in sys.modules
+
+
+@pytest.mark.parametrize('module', ['parse_config', 'other_config'])
+@formats
+def test_only_the_authors_files_are_sent_to_the_converter(
+    tmp_path, monkeypatch, legacy, module
+):
+    package = types.ModuleType(module)
+    package.ConfigParser = type('ConfigParser', (), {'__module__': module})
+    monkeypatch.setitem(sys.modules, module, package)
+    content = {'state_dict': WEIGHTS, 'config': package.ConfigParser()}
+    path = save(content, tmp_path / 'a.pth', legacy)
+    monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(CheckpointError, match=rf'{module}\.ConfigParser') as err:
+        load_checkpoint_file(path)
+    theirs = module == 'parse_config'
+    assert ('official_to_ride_mm.py' in str(err.value)) == theirs
+    assert ('a file with the weights alone' in str(err.value)) != theirs
 
 
 @formats

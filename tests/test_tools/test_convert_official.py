@@ -1,6 +1,7 @@
 """official_to_ride_mm.py: what it writes tests, routes, trains on and fine-tunes."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -326,6 +327,11 @@ def error_of(*argv: object) -> str:
         (['--class-counts-from', 'ride_r50_custom'], 'a training set that can be'),
         (['--class-counts-from', 'no_such_config'], "got 'no_such_config'"),
         (['--cfg-options', 'modle.x=1'], "got 'modle'"),
+        (['--base', 'ride_r50_custom'], 'RIDEResNetCIFAR, .* got RIDEResNet; .*--base'),
+        (
+            ['--base', 'plain.py'],
+            'plain.py: .*RIDEResNetCIFAR, .*got mmpretrain.ResNet_CIFAR;',
+        ),
     ],
 )
 def test_errors_before_anything_is_written(
@@ -333,6 +339,9 @@ def test_errors_before_anything_is_written(
 ):
     monkeypatch.chdir(tmp_path)
     Path('text.json').write_text('many')
+    Path('plain.py').write_text(
+        "model = dict(backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=20))\n"
+    )
     for name, content in dict(
         dict={'a': 1},
         short=[1, 2],
@@ -375,6 +384,34 @@ def test_errors_name_the_file_and_the_first_difference(released, tmp_path):
     source = save_as_authors(tmp_path / 'b.pth', converted)
     assert 'needs no conversion' in error_of(source, tmp_path / 'y.pth')
     assert not (tmp_path / 'y.pth').exists()
+
+
+def test_the_target_is_named_as_a_checkpoint(released, tmp_path):
+    for name in ('y', 'y.pt', 'y.py'):
+        message = error_of(released['experts'], tmp_path / name, '--base', ONE)
+        assert f'target: expected FILE.pth, got {tmp_path / name}' in message
+    os.mkfifo(tmp_path / 'pipe.pth')
+    options = '--overwrite', '--base', ONE
+    message = error_of(released['experts'], tmp_path / 'pipe.pth', *options)
+    assert 'pipe.pth: expected a regular file' in message
+    assert [path.name for path in tmp_path.iterdir()] == ['pipe.pth']
+
+
+def test_weights_that_are_not_finite_are_not_converted(released, tmp_path):
+    weights = random_weights(EXPERTS)
+    weights['backbone.layer1.0.bn1.bias'][3] = float('nan')
+    source = save_as_authors(tmp_path / 'a.pth', weights)
+    message = error_of(source, tmp_path / 'y.pth', '--base', ONE)
+    assert f'{source}: layer1.0.bn1.bias: expected finite numbers, got nan' in message
+    assert not (tmp_path / 'y.pth').exists()
+
+
+def test_a_base_without_a_backbone_is_taken(released, tmp_path):
+    (tmp_path / 'data.py').write_text("default_scope = 'mmpretrain'\n")
+    target = tmp_path / 'y.pth'
+    arguments = [released['experts'], target, '--base', tmp_path / 'data.py']
+    convert_official_main([str(argument) for argument in arguments])
+    assert 'head.classifiers.0.weight' in load_checkpoint_file(target)['state_dict']
 
 
 def test_the_script_runs(released, tmp_path):

@@ -14,8 +14,14 @@ from mmengine.logging import MMLogger
 
 from ride_mm.cli import evaluate_zoo as program
 from ride_mm.cli.errors import UsageError
-from ride_mm.cli.stored_config import name_in, settings_in, write_config
-from ride_mm.cli.zoo_files import config_of, find_checkpoints, shipped_name
+from ride_mm.cli.infer_output import json_of
+from ride_mm.cli.zoo_files import (
+    config_of,
+    find_checkpoints,
+    same_task,
+    shipped_configs,
+    shipped_name,
+)
 from ride_mm.engine.checkpoint_io import load_checkpoint_file, write_atomically
 from ride_mm.utils import find_config, metafile
 
@@ -154,6 +160,57 @@ def test_figures_of_the_metafile_stand_beside(zoo, monkeypatch, capsys):
     assert metafile.known_accuracy('unknown', 'published') == {}
 
 
+def test_figures_of_another_task_do_not(zoo, monkeypatch, capsys):
+    name = 'ride_r32_cifar100lt'
+    entry = dict(Name=name, Results=[dict(Dataset='x', Metrics=PUBLISHED)])
+    monkeypatch.setattr(metafile, 'model_entries', lambda: {name: entry})
+    (zoo / f'{ONE}-1a2b3c4d.pth').rename(zoo / f'{name}.pth')
+    (zoo / f'{name}.py').write_text(f'_base_ = {str(find_config(ONE))!r}\n')
+    assert evaluate(zoo, '--only', f'{name}*') == 0
+    said = capsys.readouterr().out
+    assert f'| {name} ' in said and '48.0' not in said and '37.4' not in said
+    shipped = Config.fromfile(shipped_configs()[name])
+    assert same_task(shipped, name)
+    assert not same_task(shipped, 'unknown')
+    for option in (
+        {'model.num_experts': 4},
+        {'model.head.num_classes': 10},
+        {'test_dataloader.dataset.type': 'LTCIFAR10'},
+        {'test_dataloader.dataset.split': 'train'},
+    ):
+        other = Config(shipped.to_dict())
+        other.merge_from_dict(option)
+        assert not same_task(other, name)
+
+
+def test_whatever_ends_a_row_does_not_end_the_others(zoo, capsys):
+    (zoo / 'bad' / 'stranger.py').write_text('raise SystemExit(3)\n')
+    only = '--only', '[bw]*/[se]*'
+    assert evaluate(zoo, *only) == 1
+    said = capsys.readouterr().out
+    assert 'bad/stranger.pth: SystemExit: 3' in said
+    assert '1 of 2 not tested' in said
+    (zoo / 'bad' / 'stranger.py').write_text('raise KeyboardInterrupt\n')
+    assert evaluate(zoo, *only) == 130
+
+
+def test_weights_that_are_no_numbers(stage_one, tmp_path):
+    checkpoint = load_checkpoint_file(stage_one)
+    name = next(k for k in checkpoint['state_dict'] if k.endswith('bn1.weight'))
+    checkpoint['state_dict'][name][0] = float('nan')
+    (tmp_path / 'zoo').mkdir()
+    write_atomically(checkpoint, tmp_path / 'zoo' / f'{ONE}.pth')
+    assert evaluate(tmp_path / 'zoo', '--json', tmp_path / 'o.json') == 1
+    (row,) = json.loads((tmp_path / 'o.json').read_text())['rows']
+    assert f'{name}: expected finite numbers, got nan' in row['fault']
+    assert row['accuracy'] == {}
+
+
+def test_json_has_no_words_for_what_is_no_number():
+    text = json_of(dict(a=[float('nan'), 1.5], b=(float('-inf'),)))
+    assert json.loads(text) == dict(a=[None, 1.5], b=[None])
+
+
 def test_errors(tmp_path, zoo, capsys):
     cases = [
         ((tmp_path / 'absent',), 'expected a folder, got no such folder'),
@@ -216,26 +273,26 @@ class TestConfigOf:
     def test_of_the_same_name_comes_first(self, tmp_path):
         for name in ('x', 'other', 'another'):
             (tmp_path / f'{name}.py').write_text('')
-        found = config_of(tmp_path / 'x.pth', {}, tmp_path)
-        assert (found.path, found.source) == (tmp_path / 'x.py', 'file')
+        found = config_of(tmp_path / 'x.pth', {})
+        assert (found.config, found.source) == (tmp_path / 'x.py', 'file')
 
     def test_one_of_several_is_not_guessed(self, tmp_path):
         for name in ('one', 'two'):
             (tmp_path / f'{name}.py').write_text('')
         with pytest.raises(UsageError, match='expected a config: x.py or a single'):
-            config_of(tmp_path / 'x.pth', {}, tmp_path)
+            config_of(tmp_path / 'x.pth', {})
 
     def test_a_config_of_a_test_serves_alone(self, tmp_path):
         (tmp_path / '20260102_030405.py').write_text('')
-        found = config_of(tmp_path / 'x.pth', [], tmp_path)
-        assert found.path.stem == '20260102_030405'
+        found = config_of(tmp_path / 'x.pth', [])
+        assert found.config.stem == '20260102_030405'
 
     def test_a_text_that_cannot_be_used_gives_way_to_a_shipped_config(self, tmp_path):
         content = dict(meta=dict(cfg='import os'))
-        found = config_of(tmp_path / f'{TWO}-1a2b3c4d.pth', content, tmp_path)
+        found = config_of(tmp_path / f'{TWO}-1a2b3c4d.pth', content)
         assert (found.name, found.source) == (TWO, 'shipped')
         with pytest.raises(ValueError, match='expected KEY = VALUE'):
-            config_of(tmp_path / 'x.pth', content, tmp_path)
+            config_of(tmp_path / 'x.pth', content)
 
     def test_names_of_shipped_configs(self):
         assert shipped_name(f'{ONE}-1a2b3c4d') == ONE
@@ -243,73 +300,6 @@ class TestConfigOf:
         assert shipped_name(f'{TWO}') == TWO
         assert shipped_name(f'{ONE}2') is None
         assert shipped_name('resnet50') is None
-
-
-class TestStoredConfig:
-    def test_is_what_was_written(self, config_text, tmp_path):
-        settings = settings_in(config_text)
-        cfg = Config.fromfile(find_config(TWO)).to_dict()
-        for key in ('model', 'data_preprocessor', 'test_dataloader'):
-            assert settings[key] == cfg[key]
-        assert [m['type'] for m in settings['test_evaluator']] == [
-            m['type'] for m in cfg['test_evaluator']
-        ]
-        write_config(settings, tmp_path / 'c.py')
-        again = Config.fromfile(tmp_path / 'c.py')
-        assert again.test_dataloader.to_dict() == cfg['test_dataloader']
-        assert 'checkpoint_fit' in again.default_hooks
-
-    @pytest.mark.parametrize(
-        ('changed', 'message'),
-        [
-            ('import os', 'another statement in line 3'),
-            ("__import__('os').system('touch CANARY')", 'another statement'),
-            ("model = __import__('os').system('touch CANARY')", 'expected numbers'),
-            ("model = dict(**__import__('os').environ)", 'expected numbers'),
-            ("model = dict(type=open('CANARY', 'w'))", "got .open.'CANARY'"),
-            (
-                "model = dict(type='os.system', command='touch CANARY')",
-                "got 'os.system'",
-            ),
-            ("model = {'type': 'builtins.eval'}", "got 'builtins.eval'"),
-            ("model = dict(a=[dict(type='torch.load')])", "got 'torch.load'"),
-            (
-                "model = dict(type='ImageClassifier', _scope_='antigravity')",
-                'registered',
-            ),
-            ("model = {open('CANARY', 'w'): 1}", 'expected a key'),
-            ('model = [dict(type=1)]', 'expected model, got none'),
-            ('model = dict(', 'expected Python, got SyntaxError'),
-            (f'model = {"[" * 500}{"]" * 500}', 'expected'),
-            (
-                "test_dataloader = dict(dataset=dict(type='CIFAR10', "
-                "data_root='http://x'))",
-                "expected data on this machine, got 'http://x'",
-            ),
-        ],
-    )
-    def test_runs_nothing(self, changed, message, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-        text = "model = dict(type='ImageClassifier')\ntest_dataloader = dict()\n"
-        assert settings_in(text)['model'] == dict(type='ImageClassifier')
-        with pytest.raises(ValueError, match=message):
-            settings_in(f'{text}{changed}\n')
-        assert not (tmp_path / 'CANARY').exists()
-
-    def test_writes_no_files(self):
-        text = (
-            "model = dict(type='ImageClassifier')\ntest_dataloader = dict()\n"
-            "test_evaluator = [dict(type='ShotAccuracy', csv='/etc/x', many=50), "
-            "dict(type='DumpResults', out_file_path='/etc/y.pkl')]\n"
-            "default_hooks = dict(x=dict(type='CheckpointHook', out_dir='/etc'))\n"
-        )
-        settings = settings_in(text)
-        assert settings['test_evaluator'] == [dict(type='ShotAccuracy', many=50)]
-        assert 'default_hooks' not in settings
-
-    def test_its_name(self):
-        assert name_in(dict(experiment_name=f'{TWO}_20260102_030405')) == TWO
-        assert name_in({}) is None
 
 
 def test_the_program(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from PIL import Image
 
 from ride_mm.cli import infer as program
 from ride_mm.cli import test_main as main_of_test
+from ride_mm.cli.errors import UsageError
 from ride_mm.cli.image_files import IMAGE_SUFFIXES, find_images
 from ride_mm.cli.infer_output import (
     lines_of_summary,
     picture_names,
     summarise,
 )
+from ride_mm.engine.checkpoint_io import load_checkpoint_file, write_atomically
 from ride_mm.utils import find_config
 from ride_mm.utils.metafile import shipped_weights
 
@@ -174,6 +177,43 @@ def test_unreadable_files_are_skipped(config, photos, stage_two, tmp_path, capsy
     assert '10 images, ' in captured.out and ', 3 files skipped' in captured.out
 
 
+def test_classes_in_a_file(config, photos, stage_two, tmp_path, capsys):
+    names = tmp_path / 'names.txt'
+    text = '\r\n'.join(f'Äpfel {c}' for c in range(10))
+    names.write_bytes(b'\xef\xbb\xbf' + f'{text}\r\n\r\n'.encode())
+    assert program.read_classes(str(names)) == [f'Äpfel {c}' for c in range(10)]
+    image = photos / 'a' / '0.jpg'
+    for content, message in (
+        (text.encode('latin-1'), 'text in UTF-8, got'),
+        (b'a\n\nb\n', 'a name in each line, got none in line 2'),
+        (b'', 'got none in line 1'),
+    ):
+        names.write_bytes(content)
+        assert infer(config, stage_two, image, '--classes', names) == 2
+        error = capsys.readouterr().err
+        assert error.startswith('error: --classes: ') and message in error
+
+
+def test_names_of_files_that_are_no_text(config, photos, stage_two, tmp_path, capsys):
+    path = os.fsdecode(os.fsencode(photos) + b'/\xff.png')
+    (photos / 'a' / '1.png').rename(path)
+    options = '--csv', tmp_path / 'o.csv', '--json', tmp_path / 'o.json'
+    assert infer(config, stage_two, path, *options) == 0
+    assert f'{photos}/\\udcff.png: ' in capsys.readouterr().out
+    with open(tmp_path / 'o.csv', newline='', encoding='utf-8') as file:
+        (row,) = csv.DictReader(file)
+    assert row['image'] == f'{photos}/\\udcff.png'
+    (one,) = json.loads((tmp_path / 'o.json').read_text())['predictions']
+    assert one['img_path'] == path
+
+
+def test_images_that_patterns_pass_over(photos):
+    Image.open(photos / 'a' / '1.png').save(photos / 'a' / 'x.gif')
+    with pytest.raises(UsageError, match=r'\(\.jpg .*\), got 1 of other names'):
+        find_images([f'{photos}/a/*.gif'])
+    assert len(find_images([f'{photos}/a/x.gif'])) == 1
+
+
 def test_no_readable_file(config, stage_two, tmp_path, capsys):
     target = tmp_path / 'o.json'
     assert infer(config, stage_two, tmp_path / 'absent.png', '--json', target) == 2
@@ -261,7 +301,7 @@ def test_the_summary_of_many_classes():
     ('options', 'message'),
     [
         (['EMPTY'], 'expected a folder with images .* got none'),
-        (['PHOTOS/*.gif'], 'expected a pattern that matches images, got no'),
+        (['PHOTOS/*.gif'], 'expected a pattern that matches images .*, got no match'),
         (['PHOTOS', '--csv', 'PHOTOS'], '--csv: expected a file, got the folder'),
         (['PHOTOS', '--csv', 'FILE/x.csv'], '--csv: expected a place to write to'),
         (['PHOTOS', '--draw', 'FILE'], '--draw: expected a folder, got the file'),
@@ -301,7 +341,18 @@ def test_errors_before_anything_is_computed(
     assert sorted(tmp_path.rglob('*')) == before
 
 
-def test_errors_of_model_and_checkpoint(photos, stage_one, stage_two, capsys):
+def test_errors_of_model_and_checkpoint(photos, stage_one, stage_two, tmp_path, capsys):
+    checkpoint = load_checkpoint_file(stage_two)
+    broken = {name: tmp_path / f'{name}.pth' for name in ('meta', 'names', 'inf')}
+    write_atomically({**checkpoint, 'meta': [1]}, broken['meta'])
+    write_atomically({**checkpoint, 'meta': {'dataset_meta': 3}}, broken['names'])
+    state = dict(checkpoint['state_dict'])
+    key = next(k for k in state if k.endswith('bn1.weight'))
+    state[key] = state[key].abs().add(1) / 0
+    write_atomically(dict(state_dict=state), broken['inf'])
+    unknown = 'http://127.0.0.1:9/x.pth'
+    setting = '--cfg-options'
+    transform = 'test_dataloader.dataset.pipeline.0.foo=3'
     cases = [
         ((TWO, 'absent.pth', photos), 'expected a checkpoint, got absent.pth'),
         (('ride_r20', stage_two, photos), 'similar names: ride_r20_digitslt'),
@@ -309,6 +360,14 @@ def test_errors_of_model_and_checkpoint(photos, stage_one, stage_two, capsys):
         (('ride_r32_cifar100lt', '-', photos), 'ships no weights for ride_r32_cifar'),
         ((TWO, stage_two, photos, '--thresholds', '1.5'), 'from 0 to 1, got 1.5'),
         ((TWO, stage_two, photos, '--thresholds', 'x'), "invalid number value: 'x'"),
+        ((TWO, broken['meta'], photos), 'expected meta as a dict, got a list'),
+        ((TWO, broken['names'], photos), 'meta.dataset_meta as a dict, got a int'),
+        ((TWO, broken['inf'], photos), f'{key}: expected finite numbers, got inf'),
+        ((TWO, unknown, photos), 'expected an address that a checkpoint can be'),
+        ((TWO, stage_two, photos, setting, 'model.foo.bar=3'), "argument 'foo'"),
+        ((TWO, stage_two, photos, setting, 'model=3'), 'expected one with model'),
+        ((TWO, stage_two, photos, setting, transform), "argument 'foo'"),
+        ((TWO, stage_two, photos, setting, 'test_dataloader=3'), 'pipeline, through'),
     ]
     for argv, message in cases:
         assert infer(*argv) == 2

@@ -1,5 +1,6 @@
 """publish_model.py: small files whose names carry their hash."""
 
+import ast
 import hashlib
 import json
 import re
@@ -9,10 +10,14 @@ import pytest
 import torch
 from digits_runs import ONE, metrics_of
 from engine_helpers import run_tool
+from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ride_mm.cli.publish_model import publish_model_main
+from ride_mm.cli.published_config import without_local_settings
+from ride_mm.cli.stored_config import settings_in
 from ride_mm.engine.checkpoint_io import load_checkpoint_file, loaders
+from ride_mm.utils import find_config
 
 
 def publish(source: Path, target: Path | str, *options: str) -> Path:
@@ -107,9 +112,9 @@ def test_half_precision_tests_like_full(stage_one, tmp_path):
 def test_what_half_precision_cannot_hold_stays(tmp_path):
     weights = {
         'a.weight': torch.tensor([1.0, 1e5]),
-        'b.weight': torch.tensor([1.0, float('inf')]),
+        'b.weight': torch.tensor([1.0, 2.0]),
         'c.running_var': torch.ones(1),
-        'head.threshold_logits': torch.tensor([1e9]),
+        'head.threshold_logits': torch.tensor([1e9, float('inf'), -float('inf')]),
         'd.double': torch.ones(1, dtype=torch.float64),
         'e.count': torch.tensor(70000),
     }
@@ -163,11 +168,132 @@ def test_bad_input(tmp_path):
     assert 'no checkpoint' in error_of(tmp_path / 'text.pth', tmp_path)
     assert 'got optimizer, epoch' in error_of(tmp_path / 'other.pth', tmp_path)
     assert 'got list' in error_of(tmp_path / 'list.pth', tmp_path)
-    assert 'got state_dict' in error_of(tmp_path / 'empty.pth', tmp_path)
+    assert 'got an empty dictionary' in error_of(tmp_path / 'empty.pth', tmp_path)
     assert 'got an address' in error_of('https://a/b.pth', tmp_path / 'z.pth')
     assert 'or FILE.pth, got x.bin' in error_of(good, tmp_path / 'x.bin')
     assert 'expected a folder, got the file' in error_of(good, good / 'x.pth')
     assert set(tmp_path.iterdir()) == there
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ({'state_dict': {'a': torch.ones(1)}, 'meta': 3}, "as 'meta', got int"),
+        ({'state_dict': {'a': torch.ones(1)}, 'meta': None}, "'meta', got NoneType"),
+        ({'state_dict': {'a': 'x'}}, "as 'state_dict', got 'a', which is of type str"),
+        ({'state_dict': {3: torch.ones(1)}}, "as 'state_dict', got 3 as a name"),
+        ({'state_dict': [1]}, "as 'state_dict', got list"),
+        ({}, "as 'state_dict', got dict"),
+        (
+            {'state_dict': {'a': torch.ones(1), 'b': torch.tensor([1, float('nan')])}},
+            'b: expected finite numbers, got nan',
+        ),
+        (
+            {'state_dict': {'module.b': torch.tensor(float('inf'))}},
+            'b: expected finite numbers, got inf',
+        ),
+        (
+            {'state_dict': {'head.threshold_logits': torch.tensor([float('nan')])}},
+            'head.threshold_logits: expected numbers, got nan',
+        ),
+    ],
+)
+def test_a_broken_checkpoint_is_not_published(tmp_path, content, message):
+    source = tmp_path / 'source.pth'
+    torch.save(content, source)
+    assert message in error_of(source, tmp_path / 'out')
+    assert list(tmp_path.iterdir()) == [source]
+
+
+CONFIG = """\
+# Of /home/me
+data_root = '/data/images'
+default_hooks = dict(
+    checkpoint=dict(interval=1, type='SafeCheckpointHook'),
+    teacher=dict(checkpoint='/home/me/t.pth', config='/home/me/t.py', type='KDHook'))
+load_from = '/home/me/a.pth'
+log_name = '{{ fileBasename }}'
+model = dict(
+    backbone=dict(depth=20, type='RIDEResNetCIFAR'),
+    distill=dict(kd=dict(type='KDLoss')),
+    head=dict(num_classes=3),
+    type='RIDEClassifier')
+param_scheduler = [
+    dict(begin=0, end=-1.5, type='LinearLR'),
+]
+resume = False
+test_cfg = dict()
+test_dataloader = dict(dataset=dict(data_root='/data/images', type='LTCIFAR100'))
+work_dir = '/home/me/run'
+"""
+
+
+class TestConfig:
+    def test_places_and_teacher_go_and_all_else_stays(self, tmp_path):
+        meta = dict(cfg=CONFIG, epoch=3)
+        source = save(tmp_path, {'a': torch.ones(1)}, meta=meta)
+        path = publish(source, tmp_path)
+        got = load_checkpoint_file(path)['meta']
+        assert got['epoch'] == 3
+        text = got['cfg']
+        for word in ('home', 'distill', 'teacher', 'load_from', 'resume', 'work_dir'):
+            assert word not in text
+        assert "data_root = '/data/images'\n" in text and "'{{ fileBasename }}'" in text
+        assert CONFIG[CONFIG.index('param_scheduler') :].split('resume')[0] in text
+        before, after = settings_in(CONFIG), settings_in(text)
+        before['model'].pop('distill', None)
+        assert after == before
+        assert publish(path, tmp_path / 'again').name.endswith(path.name[-12:])
+
+    def test_literal_dictionaries_are_understood(self):
+        text = "default_hooks = {'teacher': dict(a=1), 'x': inf}\nmodel = None\n"
+        got = without_local_settings(text)
+        assert got == "default_hooks = {'x': inf}\nmodel = None\n"
+
+    @pytest.mark.parametrize(
+        'cfg',
+        [
+            3,
+            "import os\nwork_dir = '/home/me'\n",
+            "a = open('trace', 'w')\n",
+            "default_hooks = dict(**{'teacher': 1})\n",
+            "default_hooks = {**{'teacher': 1}}\n",
+            'default_hooks = dict([1])\n',
+            'a = b = 1\n',
+            'a.b = 1\n',
+            'a = other\n',
+            "a = f'{1}'\n",
+            'a = [\n',
+            'a = "\0"\n',
+            f'a = {"[" * 5000}{"]" * 5000}\n',
+        ],
+    )
+    def test_what_is_no_plain_text_is_left_out(
+        self, tmp_path, monkeypatch, capsys, cfg
+    ):
+        monkeypatch.chdir(tmp_path)
+        source = save(tmp_path, {'a': torch.ones(1)}, meta=dict(cfg=cfg, epoch=3))
+        got = load_checkpoint_file(publish(source, tmp_path / 'out'))
+        assert got['meta'] == {'epoch': 3}
+        assert 'The config is left out' in capsys.readouterr().out
+        assert not Path('trace').exists()
+
+    def test_shipped_configs_are_plain(self):
+        cfg = Config.fromfile(find_config('ride_r32_cifar100lt_distill'))
+        cfg.work_dir = '/home/me'
+        got = without_local_settings(cfg.pretty_text)
+        assert 'distill=' in cfg.pretty_text and 'distill=' not in got
+        assert 'KDHook' in cfg.pretty_text and 'KDHook' not in got
+        settings = cfg.to_dict()
+        del settings['work_dir'], settings['model']['distill']
+        del settings['default_hooks']['teacher']
+        for name in ('load_from', 'resume'):
+            settings.pop(name, None)
+        names = [node.targets[0].id for node in ast.parse(got).body]
+        assert sorted(names) == sorted(settings)
+        expected = settings_in(cfg.pretty_text)
+        expected['model'].pop('distill', None)
+        assert settings_in(got) == expected
 
 
 def test_the_script_runs(tmp_path):

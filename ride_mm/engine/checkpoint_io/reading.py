@@ -1,5 +1,6 @@
 """Read checkpoints as data, never as programs."""
 
+import mmap
 import pickle
 import re
 from collections.abc import Callable
@@ -65,6 +66,11 @@ def _explain(path: Path, err: Exception) -> Exception:
                 'SafeCheckpointHook instead, or save the file anew, where it was made, '
                 "without its 'message_hub'"
             )
+        elif _of_the_authors(path, name):
+            hint = (
+                "If it is of the code of RIDE's authors: python "
+                f'tools/model_converters/official_to_ride_mm.py {path} TARGET.pth'
+            )
         return UnsafeCheckpointError(
             f'{path}: expected tensors, numbers, strings and lists only, got the '
             f'Python object {name}. Nothing of the file was executed. {hint}'
@@ -74,6 +80,18 @@ def _explain(path: Path, err: Exception) -> Exception:
     ):
         return err
     return damaged(path, err)
+
+
+def _of_the_authors(path: Path, name: str) -> bool:
+    """Whether a file names a class of the package that the authors' code saves."""
+    if name.startswith('parse_config.'):
+        return True
+    # Torch names the first class that it refuses, which may be one of NumPy.
+    with (
+        open(path, 'rb') as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return content.find(b'cparse_config\n') >= 0
 
 
 def damaged(path: Path, err: Exception) -> DamagedCheckpointError:

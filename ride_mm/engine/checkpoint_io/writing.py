@@ -1,6 +1,8 @@
 """Write files such that a kill at any moment leaves a complete one."""
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +14,13 @@ from .plain import plain_data
 
 ATOMIC_BACKEND = 'ride_mm_atomic'
 TEMPORARY_SUFFIX = '.ride_mm-tmp'
+KINDS = {
+    stat.S_IFDIR: 'a folder',
+    stat.S_IFIFO: 'a pipe',
+    stat.S_IFCHR: 'a device',
+    stat.S_IFBLK: 'a device',
+    stat.S_IFSOCK: 'a socket',
+}
 
 
 def write_atomically(content: Any, path: str | Path) -> None:
@@ -20,20 +29,23 @@ def write_atomically(content: Any, path: str | Path) -> None:
     Args:
         content: Bytes, a string, or else an object for :func:`torch.save`, which has to
             be plain data.
-        path: Where to. A file there is replaced.
+        path: Where to. A file there is replaced; of a symbolic link, the file that it
+            leads to.
 
     Raises:
-        OSError: If that fails, with ``path`` as its filename. Nothing is left of it.
+        OSError: If that fails, or what is there is no regular file, with ``path`` as
+            its filename. Nothing is left of it.
     """
-    path = Path(path)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}')
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f'.{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_kind(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, 'wb') as file:
             _write(content, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException as err:
         with suppress(OSError):
             temporary.unlink()
@@ -41,7 +53,30 @@ def write_atomically(content: Any, path: str | Path) -> None:
         if cause is None:
             raise
         raise OSError(cause.errno, cause.strerror, str(path)) from err
-    _sync_folder(path.parent)
+    _sync_folder(target.parent)
+
+
+def _check_kind(path: str | Path) -> None:
+    """Refuse what a rename would put an end to: devices, pipes, an open stream."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return
+    kind = None
+    if not stat.S_ISREG(found.st_mode):
+        kind = KINDS.get(stat.S_IFMT(found.st_mode), 'something else')
+    elif any(_is_open_as(found, descriptor) for descriptor in (1, 2)):
+        kind = "the program's own output"
+    if kind is not None:
+        code = errno.EISDIR if kind == 'a folder' else errno.EINVAL
+        raise OSError(code, f'expected a regular file, got {kind}', str(path))
+
+
+def _is_open_as(file: os.stat_result, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(file, os.fstat(descriptor))
+    except OSError:  # It is closed.
+        return False
 
 
 def _write(content: Any, file: BinaryIO) -> None:
