@@ -93,12 +93,12 @@ def _compare(
     teacher: Knowledge,
     data_samples: list[DataSample],
 ) -> Tensor:
-    if not isinstance(loss, CRDLoss):
+    if not getattr(loss, 'needs_sample_idx', False):
         return loss(student, teacher)
     index = [sample.get('sample_idx') for sample in data_samples]
     if None in index:
         raise ValueError(
-            'CRDLoss: expected the index of each training sample (sample_idx, as '
-            'PackInputs packs it), got none'
+            f'{type(loss).__name__}: expected the index of each training sample '
+            '(sample_idx, as PackInputs packs it), got none'
         )
     return loss(student, teacher, torch.tensor(index, device=teacher.logits.device))

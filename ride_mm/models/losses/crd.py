@@ -63,6 +63,7 @@ class CRDLoss(nn.Module):
     """
 
     needs_features = True
+    needs_sample_idx = True
 
     def __init__(
         self,
