@@ -65,6 +65,10 @@ DATASETS = {
     'Digits': (*_COMMON, 'split', 'test_per_class', 'seed'),
     'LTListFile': _LIST,
     'LTImageNet': _LIST,
+    'LTTableFile': (
+        *_LIST,
+        *('split', 'path_column', 'label_column', 'split_column'),
+    ),
     'CustomDataset': (*_COMMON, *_FILES, 'ann_file', 'with_label', 'extensions'),
 }
 TEXT = '.txt'

@@ -5,6 +5,7 @@ from .digits import Digits
 from .list_file import LTImageNet, LTListFile
 from .long_tailed import LongTailed
 from .samplers import LongTailedSampler
+from .table_file import LTTableFile
 from .transforms import LTRandomRotation
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     'LTImageNet',
     'LTListFile',
     'LTRandomRotation',
+    'LTTableFile',
     'LongTailed',
     'LongTailedSampler',
 ]

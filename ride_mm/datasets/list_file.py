@@ -144,7 +144,7 @@ class LTListFile(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """One record per line of the list."""
         classes = self.metainfo['classes']
-        images, labels = read_list(self.ann_file, len(classes))
+        images, labels = self.read()
         self._check_counts(labels, classes)
         prefix = self.img_prefix
         folder = prefix if not prefix or prefix.endswith('/') else f'{prefix}/'
@@ -159,6 +159,10 @@ class LTListFile(BaseDataset):
             }
             for path, image, label in zip(paths, images, labels.tolist(), strict=True)
         ]
+
+    def read(self) -> tuple[list[str], np.ndarray]:
+        """Read the list: N relative paths, and labels (N,), int64."""
+        return read_list(self.ann_file, len(self.metainfo['classes']))
 
     def _check_counts(self, labels: np.ndarray, classes: Sequence[str]) -> None:
         allow = self.test_mode if self.allow_empty is None else self.allow_empty
