@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from mmengine.logging import MMLogger
 from mmpretrain.registry import MODELS
 from torch import nn
@@ -16,6 +15,7 @@ from ride_mm.engine.hooks import (
     HardLabelCheckHook,
 )
 from ride_mm.evaluation import ShotAccuracy
+from ride_mm.models.losses import CRDLoss
 
 
 class Labels:
@@ -161,13 +161,34 @@ def test_a_negative_epoch_is_refused():
     ],
 )
 def test_soft_labels_are_refused_before_training(preprocessor):
-    model = build_model()
-    HardLabelCheckHook().before_train(build_runner(model))
-    model.data_preprocessor = MODELS.build(
+    routed, plain = build_model(head='RouterHead'), build_model()
+    HardLabelCheckHook().before_train(build_runner(routed))
+    routed.data_preprocessor = plain.data_preprocessor = MODELS.build(
         dict(type='ClsDataPreprocessor', **preprocessor)
     )
-    with pytest.raises(ValueError, match='LDAMLoss: expected hard labels'):
-        HardLabelCheckHook().before_train(build_runner(model))
-    model.head.loss_module = nn.CrossEntropyLoss()
-    HardLabelCheckHook().before_train(build_runner(model))
-    assert torch.is_tensor(model.head.class_counts)
+    with pytest.raises(ValueError, match='RouterHead: expected hard labels'):
+        HardLabelCheckHook().before_train(build_runner(routed))
+    HardLabelCheckHook().before_train(build_runner(plain))
+    plain.head.cal_acc = True
+    with pytest.raises(ValueError, match='MultiExpertHead: expected cal_acc=False'):
+        HardLabelCheckHook().before_train(build_runner(plain))
+
+
+def test_mixed_images_are_refused_where_each_has_a_row_in_a_bank():
+    model = build_model()
+    model.distill = nn.ModuleDict(
+        dict(crd=CRDLoss(student_channels=8, teacher_channels=8))
+    )
+    runner = build_runner(model)
+    model.data_preprocessor = MODELS.build(
+        dict(type='ClsDataPreprocessor', to_onehot=True, num_classes=3)
+    )
+    HardLabelCheckHook().before_train(runner)
+    model.data_preprocessor = MODELS.build(
+        dict(
+            type='ClsDataPreprocessor',
+            batch_augments=dict(augments=dict(type='CutMix', alpha=1.0)),
+        )
+    )
+    with pytest.raises(ValueError, match='CRDLoss: expected images that are not mixed'):
+        HardLabelCheckHook().before_train(runner)

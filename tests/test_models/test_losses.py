@@ -184,14 +184,6 @@ def test_losses_are_fp32_under_autocast_and_keep_mmpretrain_s_contract(config: d
     assert torch.isfinite(logits.grad).all() and logits.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize('config', ALL_LOSSES, ids=lambda c: c['type'])
-def test_soft_labels_are_refused_by_name(config: dict):
-    loss = MODELS.build(dict(config, class_counts=COUNTS))
-    soft = torch.full((4, 3), 1 / 3)
-    with pytest.raises(ValueError, match=f'{config["type"]} needs hard labels'):
-        loss(torch.randn(4, 3), soft)
-
-
 def test_a_loss_without_class_counts_says_what_it_needs():
     with pytest.raises(RuntimeError, match='LDAMLoss needs the class counts'):
         LDAMLoss()(torch.randn(2, 3), torch.tensor([0, 1]))

@@ -119,8 +119,15 @@ def test_soft_labels_reach_a_loss_that_accepts_them():
     expected = sum(-(target * x.log_softmax(-1)).sum(-1).mean() for x in logits)
     got = head.loss(features(), soft)['loss_cls']
     assert got.item() == pytest.approx(expected.item(), rel=1e-5)
-    with pytest.raises(ValueError, match='LDAMLoss needs hard labels'):
-        build_head(loss=dict(type='LDAMLoss')).loss(features(), soft)
+
+
+def test_soft_labels_reach_the_long_tailed_losses():
+    head = build_head(loss=dict(type='LDAMLoss', class_counts=[9, 3, 1]))
+    label = torch.tensor([2, 0, 1, 1])
+    soft = [DataSample().set_gt_score(row) for row in torch.eye(3)[label]]
+    hard = [DataSample().set_gt_label(c) for c in label]
+    got, expected = (head.loss(features(), samples) for samples in (soft, hard))
+    assert got['loss_cls'].item() == pytest.approx(expected['loss_cls'].item())
 
 
 def test_cosine_classifier_is_its_equation():

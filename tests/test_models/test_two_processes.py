@@ -13,7 +13,7 @@ from ride_mm.models.teacher import Teacher
 COUNTS = [400, 90, 30, 4]
 # Halves of very different weight: one process sees the head, the other the tail.
 LABELS = [0, 0, 0, 1, 3, 3, 2, 3]
-FORMS = ('official', 'paper', 'router', 'kd', 'paper_kd', 'pkt', 'sp', 'crd')
+FORMS = ('official', 'paper', 'mixed', 'router', 'kd', 'paper_kd', 'pkt', 'sp', 'crd')
 DISTILL = dict(
     kd=dict(type='KDLoss'),
     paper_kd=dict(type='KDLoss', form='paper'),
@@ -62,6 +62,13 @@ def gradients(form: str, part: slice, wrap=lambda model: model) -> tuple:
         DataSample(metainfo=dict(sample_idx=2 * n)).set_gt_label(label)
         for n, label in enumerate(LABELS)
     ]
+    if form == 'mixed':
+        # A sample and its neighbour; the shares differ, so do the processes' weights.
+        one_hot = torch.eye(len(COUNTS))[LABELS]
+        shares = torch.linspace(0.1, 0.9, len(LABELS))[:, None]
+        mixed = shares * one_hot + (1 - shares) * one_hot.roll(1, 0)
+        for sample, score in zip(samples, mixed, strict=True):
+            sample.set_gt_score(score)
     losses = model(images[part], samples[part], mode='loss')
     total = sum(value for name, value in losses.items() if 'loss' in name)
     total.backward()

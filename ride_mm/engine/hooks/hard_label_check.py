@@ -1,23 +1,27 @@
-"""Hook that refuses soft labels for losses that need hard ones."""
+"""Hook that refuses mixed images and soft labels where they make no sense."""
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
+from torch import nn
 
 
 @HOOKS.register_module()
 class HardLabelCheckHook(Hook):
-    """Refuses Mixup, CutMix and one-hot labels for hard-label losses, before training.
+    """Refuses Mixup, CutMix and one-hot labels before training where they do not fit.
 
-    A loss declares by ``hard_labels_only`` that it needs class indices.
+    A module declares by ``hard_labels_only`` that it needs class indices, and by
+    ``whole_images_only`` that it needs images that are not mixed. The training accuracy
+    (``cal_acc``) needs class indices, too.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Compare the data preprocessor with the losses.
+        """Compare the data preprocessor with the modules.
 
         Raises:
-            ValueError: If the preprocessor makes soft labels and a loss refuses them.
+            ValueError: If the preprocessor mixes images or makes soft labels, and a
+                module refuses them.
         """
         model = runner.model
         model = model.module if is_model_wrapper(model) else model
@@ -27,14 +31,28 @@ class HardLabelCheckHook(Hook):
             for name in ('batch_augments', 'to_onehot')
             if getattr(preprocessor, name, None)
         ]
-        losses = {
-            type(module).__name__
-            for module in model.modules()
-            if getattr(module, 'hard_labels_only', False)
-        }
+        losses = declaring(model, 'hard_labels_only')
         if makers and losses:
             raise ValueError(
-                f'{", ".join(sorted(losses))}: expected hard labels, got soft ones '
-                f"from the data preprocessor's {' and '.join(makers)}; leave that out "
-                'or use a loss that accepts soft labels, such as CrossEntropyLoss'
+                f'{losses}: expected hard labels, got soft ones from the data '
+                f"preprocessor's {' and '.join(makers)}; leave that out or use a loss "
+                'that accepts soft labels, such as CrossEntropyLoss or LDAMLoss'
             )
+        measured = declaring(model, 'cal_acc')
+        if makers and measured:
+            raise ValueError(
+                f'{measured}: expected cal_acc=False, since the labels are soft (data '
+                f"preprocessor's {' and '.join(makers)}), got cal_acc=True"
+            )
+        losses = declaring(model, 'whole_images_only')
+        if 'batch_augments' in makers and losses:
+            raise ValueError(
+                f'{losses}: expected images that are not mixed, got Mixup or CutMix '
+                "from the data preprocessor's batch_augments; leave one of them out"
+            )
+
+
+def declaring(model: nn.Module, attribute: str) -> str:
+    """Names of the kinds of modules that have a true attribute, comma-separated."""
+    found = {type(m).__name__ for m in model.modules() if getattr(m, attribute, False)}
+    return ', '.join(sorted(found))

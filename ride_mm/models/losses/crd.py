@@ -64,6 +64,8 @@ class CRDLoss(nn.Module):
 
     needs_features = True
     needs_sample_idx = True
+    # The bank has one row for each training image.
+    whole_images_only = True
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """Label-distribution-aware margin loss."""
 
+import torch
+import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -38,6 +40,32 @@ def subtract_margin(logits: Tensor, label: Tensor, margins: Tensor) -> Tensor:
     return logits.scatter_add(1, index, -margins[index].to(logits.dtype))
 
 
+def margin_losses(logits: Tensor, margins: Tensor) -> Tensor:
+    """Cross-entropy of each class with its own margin, for all classes together.
+
+    ``-log(exp(l_c - m_c) / (exp(l_c - m_c) + sum_{k != c} exp(l_k)))``, LDAM, eq. 12,
+    which is ``softplus(log sum_{k != c} exp(l_k) - l_c + m_c)``. The sum over the
+    others is that over all less p_c; for the largest logit, where nothing might be
+    left of it, it is summed without.
+
+    Args:
+        logits: l, (N, C).
+        margins: m, on the scale of the logits, (C,).
+
+    Returns:
+        Column c is the loss with c as the label, (N, C).
+    """
+    log_p = F.log_softmax(logits, dim=1)
+    largest = torch.zeros_like(logits, dtype=torch.bool).scatter_(
+        1, logits.argmax(1, keepdim=True), True
+    )
+    without_largest = log_p.masked_fill(largest, -torch.inf).logsumexp(1, keepdim=True)
+    # p <= 1/2 where it is used.
+    others = torch.log1p(-log_p.masked_fill(largest, -torch.inf).exp())
+    others = torch.where(largest, without_largest, others)
+    return F.softplus(others - log_p + margins)
+
+
 @MODELS.register_module()
 class LDAMLoss(LongTailedLoss):
     """Cross-entropy with a margin that grows for rare classes.
@@ -45,7 +73,8 @@ class LDAMLoss(LongTailedLoss):
     Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss,
     NeurIPS 2019, eq. 12 and 13 (https://github.com/kaidic/LDAM-DRW). The logits come
     scaled from the model (cosine classifier), so the margin subtracted is ``scale *
-    m``.
+    m``. In a mixed label each class has its own margin, see :func:`margin_losses`;
+    that is not the cross-entropy of the label with both margins subtracted at once.
 
     Args:
         max_margin: Margin of the rarest class, on the scale of cosines.
@@ -64,5 +93,12 @@ class LDAMLoss(LongTailedLoss):
 
     def adjust(self, logits: Tensor, label: Tensor) -> Tensor:
         """Subtract the scaled margin from the target logit; (N, C)."""
-        margins = self.scale * ldam_margins(self.known_class_counts(), self.max_margin)
-        return subtract_margin(logits, label, margins)
+        return subtract_margin(logits, label, self._margins())
+
+    def class_losses(self, logits: Tensor, asked: Tensor) -> Tensor:
+        """Loss of each sample with each class as its label, (N, C)."""
+        return margin_losses(logits, self._margins())
+
+    def _margins(self) -> Tensor:
+        """Margins on the scale of the logits, (C,)."""
+        return self.scale * ldam_margins(self.known_class_counts(), self.max_margin)

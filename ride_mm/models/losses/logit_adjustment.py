@@ -2,6 +2,7 @@
 
 import math
 
+import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -34,9 +35,13 @@ class LogitAdjustmentLoss(LongTailedLoss):
             raise ValueError(f'tau: expected a finite number, got {tau}')
         self.tau = tau
 
-    def adjust(self, logits: Tensor, label: Tensor) -> Tensor:
+    def adjust(self, logits: Tensor, label: Tensor | None) -> Tensor:
         """Add ``tau * log prior`` to every class's logit; (N, C)."""
         return logits + self.tau * log_prior(self.known_class_counts())
+
+    def class_losses(self, logits: Tensor, asked: Tensor) -> Tensor:
+        """``-log softmax(l + tau * log prior)_c``, (N, C)."""
+        return -F.log_softmax(self.adjust(logits, None), dim=1)
 
 
 @MODELS.register_module()

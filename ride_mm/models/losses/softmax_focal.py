@@ -8,7 +8,7 @@ from .long_tailed_loss import LongTailedLoss
 
 
 def focal_modulation(cross_entropy: Tensor, gamma: float) -> Tensor:
-    """``(1 - p) ** gamma * CE`` of cross-entropies (N,), where p = exp(-CE); (N,)."""
+    """``(1 - p) ** gamma * CE`` of cross-entropies of any shape; p = exp(-CE)."""
     # -expm1(-CE) is 1 - p without cancellation for confident samples; the lower bound
     # keeps the gradient of x ** gamma finite at x = 0 for gamma < 1.
     miss = -(-cross_entropy).expm1()
@@ -37,3 +37,7 @@ class SoftmaxFocalLoss(LongTailedLoss):
         """Focal loss of each sample, (N,)."""
         cross_entropy = F.cross_entropy(logits, label, reduction='none')
         return focal_modulation(cross_entropy, self.gamma)
+
+    def class_losses(self, logits: Tensor, asked: Tensor) -> Tensor:
+        """``(1 - p_c) ** gamma * -log p_c``, (N, C)."""
+        return focal_modulation(-F.log_softmax(logits, dim=1), self.gamma)

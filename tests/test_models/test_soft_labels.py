@@ -1,0 +1,176 @@
+"""Losses of mixed labels: the mixture of the losses of their classes."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+from torch import Tensor
+
+from ride_mm.models.losses import LDAMLoss, LongTailedLoss
+from ride_mm.models.losses.ldam import margin_losses, subtract_margin
+
+COUNTS = [100, 20, 5, 2]
+LABELS = torch.tensor([0, 1, 3, 2, 0, 3])
+OTHERS = torch.tensor([3, 1, 0, 1, 2, 2])  # One is mixed with its own class.
+SHARES = torch.tensor([0.7, 0.2, 0.5, 1.0, 0.0, 0.35])
+
+
+class Plain(LongTailedLoss):
+    """Without a closed form for all classes together."""
+
+
+class Focused(LongTailedLoss):
+    """As a user writes one: another loss of the adjusted logits."""
+
+    def adjust(self, logits: Tensor, label: Tensor) -> Tensor:
+        return logits - F.one_hot(label, logits.shape[1]) / (1 + label[:, None])
+
+
+LOSSES = {
+    'LDAM': dict(type='LDAMLoss'),
+    'focal': dict(type='SoftmaxFocalLoss', gamma=1.5),
+    'balanced': dict(type='BalancedSoftmaxLoss'),
+    'adjusted': dict(type='LogitAdjustmentLoss', tau=1.5),
+    'CE': dict(type='ReweightedCrossEntropyLoss', reweight='deferred'),
+    'plain': Plain,
+    'own': Focused,
+}
+
+
+def build(name: str, **kwargs) -> LongTailedLoss:
+    kind = LOSSES[name]
+    if isinstance(kind, dict):
+        return MODELS.build({**kind, 'class_counts': COUNTS, **kwargs})
+    return kind(class_counts=COUNTS, **kwargs)
+
+
+def logits(scale: float = 5.0) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    values = scale * torch.randn(len(LABELS), len(COUNTS), generator=generator)
+    return values.requires_grad_()
+
+
+def one_hot(label: Tensor) -> Tensor:
+    return F.one_hot(label, len(COUNTS)).float()
+
+
+def mixed() -> Tensor:
+    share = SHARES[:, None]
+    return share * one_hot(LABELS) + (1 - share) * one_hot(OTHERS)
+
+
+def value_and_gradient(loss: LongTailedLoss, label: Tensor, **kwargs) -> list[Tensor]:
+    x = logits()
+    value = loss(x, label, **kwargs)
+    value.sum().backward()
+    return [value.detach(), x.grad]
+
+
+def assert_equal(got: list[Tensor], expected: list[Tensor]) -> None:
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+@pytest.mark.parametrize('reweight', [None, 'always'])
+@pytest.mark.parametrize('name', LOSSES)
+def test_one_hot_labels_give_the_loss_of_class_indices(name, reweight, reduction):
+    if name == 'CE' and reweight is None:
+        reweight = 'deferred'
+    loss = build(name, reweight=reweight, reduction=reduction)
+    sample_weight = torch.tensor([1.0, 0.5, 2.0, 1.0, 0.0, 3.0])
+    for weight in (None, sample_weight):
+        hard = value_and_gradient(loss, LABELS, weight=weight)
+        assert_equal(value_and_gradient(loss, one_hot(LABELS), weight=weight), hard)
+    whole_numbers = F.one_hot(LABELS, len(COUNTS))  # As to_onehot alone makes them.
+    assert_equal(
+        value_and_gradient(loss, whole_numbers), value_and_gradient(loss, LABELS)
+    )
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_a_mixed_label_has_the_mixture_of_the_losses(name):
+    """Zhang et al. 2018: lam * loss(a) + (1 - lam) * loss(b), gradients too."""
+    loss = build(name)
+    x = logits()
+    first, second = (loss(x, y, reduction_override='none') for y in (LABELS, OTHERS))
+    mixture = SHARES * first + (1 - SHARES) * second
+    mixture.sum().backward()
+    got = value_and_gradient(loss, mixed(), reduction_override='none')
+    assert_equal(got, [mixture.detach(), x.grad])
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_reweighted_mixture_is_a_weighted_mean_over_samples_and_classes(name):
+    loss = build(name, reweight='always')
+    w = loss.class_weights()
+    x = logits()
+    terms = [
+        (SHARES * w[LABELS], loss.sample_loss(x, LABELS)),
+        ((1 - SHARES) * w[OTHERS], loss.sample_loss(x, OTHERS)),
+    ]
+    total = sum((weight * value).sum() for weight, value in terms)
+    expected = total / sum(weight.sum() for weight, _ in terms)
+    expected.backward()
+    assert_equal(value_and_gradient(loss, mixed()), [expected.detach(), x.grad])
+
+
+def test_each_class_of_a_mixed_label_has_its_own_margin():
+    """Unlike the cross-entropy of the label with all margins subtracted."""
+    loss = LDAMLoss(class_counts=COUNTS)
+    x = logits(0.1)
+    at_once = F.cross_entropy(x - loss._margins() * (mixed() > 0), mixed())
+    assert (loss(x, mixed()) - at_once).abs() > 0.1
+
+
+@pytest.mark.parametrize('scale', [1.0, 30.0, 300.0])
+def test_margin_losses_do_not_cancel(scale):
+    """In fp32, against fp64: however certain the network, and its gradients."""
+    margins = torch.tensor([3.75, 5.6, 8.0, 15.0])
+    fine, coarse = logits(scale).detach().double(), logits(scale).detach()
+    fine.requires_grad_(), coarse.requires_grad_()
+    labels = torch.arange(len(COUNTS)).repeat(len(LABELS), 1)
+    expected = torch.stack(
+        [
+            F.cross_entropy(
+                subtract_margin(fine, labels[:, c], margins.double()),
+                labels[:, c],
+                reduction='none',
+            )
+            for c in range(len(COUNTS))
+        ],
+        1,
+    )
+    got = margin_losses(coarse, margins)
+    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-6)
+    weight = torch.linspace(0.1, 1, got.numel()).view_as(got)
+    (got * weight).sum().backward()
+    (expected * weight.double()).sum().backward()
+    torch.testing.assert_close(coarse.grad.double(), fine.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('tie', [0.0, 40.0])
+def test_margin_losses_of_equal_logits_and_of_a_single_class(tie):
+    x = torch.full((2, 3), tie, requires_grad=True)
+    margin_losses(x, torch.tensor([0.0, 1.0, 2.0])).sum().backward()
+    assert torch.isfinite(x.grad).all()
+    alone = torch.zeros(2, 1, requires_grad=True)
+    loss = margin_losses(alone, torch.ones(1))
+    loss.sum().backward()
+    assert loss.abs().sum() == 0 and alone.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_mixed_losses_are_fp32_under_autocast(name):
+    loss, x = build(name), logits()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert torch.equal(loss(x, mixed()), loss(x.float(), mixed()))
+        assert loss(x.bfloat16(), mixed()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    'label', [torch.rand(6), torch.rand(6, 3), torch.rand(5, 4), torch.ones(5).long()]
+)
+def test_labels_of_another_shape_are_refused(label):
+    with pytest.raises(ValueError, match=r'LDAMLoss: expected class indices of shape'):
+        LDAMLoss(class_counts=COUNTS)(logits(), label)
