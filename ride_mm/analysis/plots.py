@@ -51,7 +51,7 @@ def plot_accuracy_by_class(
     _draw_accuracy(upper, {name: r.accuracy[order] for name, r in results.items()})
     _draw_shots(lower, first.shots[order])
     for axes in (upper, lower):
-        _mark_groups(axes, first.shots[order], many, few, named=axes is upper)
+        mark_groups(axes, first.shots[order], many, few, named=axes is upper)
     upper.set_title(title, pad=22)
     figure.legend(
         *upper.get_legend_handles_labels(),
@@ -94,9 +94,18 @@ def _draw_shots(axes: Axes, shots: np.ndarray) -> None:
     axes.set_xlim(-0.5, len(shots) - 0.5)
 
 
-def _mark_groups(
+def mark_groups(
     axes: Axes, shots: np.ndarray, many: int, few: int, named: bool
 ) -> None:
+    """Tell many-, medium- and few-shot classes apart by the background.
+
+    Args:
+        axes: Where classes stand side by side, the frequent ones first.
+        shots: Training images of each class in that order, (C,).
+        many: A class with more training images is many-shot.
+        few: A class with fewer training images is few-shot.
+        named: Whether to name the groups above.
+    """
     shades = {'many': '#FFFFFF', 'medium': '#F2F2F2', 'few': '#E2E2E2'}
     for group, classes in shot_groups(shots, many, few).items():
         if len(classes) == 0:

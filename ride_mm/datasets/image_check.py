@@ -5,7 +5,7 @@ No run should die in its third hour of a file that was missing from the start.
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mmengine.dist import is_main_process
@@ -64,8 +64,8 @@ CHECKS: dict[str, Callable[[str], str | None] | None] = {
 }
 
 
-def check_images(paths: Sequence[str], how: str = 'open') -> None:
-    """Refuse a dataset with unusable image files.
+def image_faults(paths: Sequence[str], how: str = 'open') -> dict[str, str]:
+    """Look at image files, each once.
 
     Remote paths (with a ``://``) are not looked at.
 
@@ -75,32 +75,56 @@ def check_images(paths: Sequence[str], how: str = 'open') -> None:
             also has the header of an image, and a JPEG or PNG its end (cv2 decodes a
             cut JPEG silently to a half grey image); ``'decode'``: it can be decoded.
 
+    Returns:
+        What is wrong, by path, of the files that are unusable.
+
     Raises:
         ValueError: If ``how`` is unknown.
-        RuntimeError: If files are unusable; it names the first five and their number.
     """
     if how not in CHECKS:
         raise ValueError(f'check_images: expected one of {tuple(CHECKS)}, got {how!r}')
     fault_of = CHECKS[how]
-    local = [path for path in dict.fromkeys(paths) if '://' not in path]
+    local = _local(paths)
     if fault_of is None or not local:
-        return
+        return {}
     with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) * 4)) as pool:
         results = pool.map(fault_of, local)
         if len(local) > MANY_FILES and is_main_process():
             print_log(f'Checking {len(local):,} image files ({how}).', logger='current')
             if sys.stderr.isatty():
                 results = track_iter_progress((results, len(local)), file=sys.stderr)
-        faults = [
-            (path, fault) for path, fault in zip(local, results, strict=True) if fault
-        ]
+        pairs = zip(local, results, strict=True)
+        return {path: fault for path, fault in pairs if fault}
+
+
+def check_images(paths: Sequence[str], how: str = 'open') -> None:
+    """Refuse a dataset with unusable image files.
+
+    Args:
+        paths: Paths of the image files.
+        how: See :func:`image_faults`.
+
+    Raises:
+        ValueError: If ``how`` is unknown.
+        RuntimeError: If files are unusable; it names the first five and their number.
+    """
+    faults = image_faults(paths, how)
     if faults:
-        lines = [f'  {path}: {fault}' for path, fault in faults[:MAX_NAMED]]
-        if len(faults) > MAX_NAMED:
-            lines.append(f'  and {len(faults) - MAX_NAMED} more')
         raise RuntimeError(
-            f'{len(faults)} of {len(local)} image files are unusable:\n'
-            + '\n'.join(lines)
-            + '\nReplace them or take them off the list'
+            f'{describe_faults(faults, len(_local(paths)))}\n'
+            'Replace them or take them off the list'
             + ("; check_images='exists' does not open them" if how != 'exists' else '')
         )
+
+
+def describe_faults(faults: Mapping[str, str], number: int) -> str:
+    """Name the first five of the unusable files among ``number``."""
+    lines = [f'{len(faults)} of {number} image files are unusable:']
+    lines += [f'  {path}: {faults[path]}' for path in list(faults)[:MAX_NAMED]]
+    if len(faults) > MAX_NAMED:
+        lines.append(f'  and {len(faults) - MAX_NAMED} more')
+    return '\n'.join(lines)
+
+
+def _local(paths: Sequence[str]) -> list[str]:
+    return [path for path in dict.fromkeys(paths) if '://' not in path]
