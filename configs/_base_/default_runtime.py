@@ -23,6 +23,8 @@ default_hooks = dict(
     reweight=dict(type='DeferredReweightHook', reweight_epoch=None),
     # What the metrics are told.
     expert_cost=dict(type='ExpertCostHook'),
+    # What the log says of images that were skipped.
+    unreadable_images=dict(type='UnreadableImagesHook'),
     # What makes a resumed run equal a straight one.
     position_seed=dict(type='PositionSeedHook'),
     nan_guard=dict(type='NaNGuardHook'),

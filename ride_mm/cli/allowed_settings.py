@@ -58,7 +58,7 @@ _LIST = (
 DATASETS = {
     'LongTailed': (
         *('type', 'dataset', 'imbalance', 'factor', 'n_max', 'seed', 'expected_hash'),
-        *('held_out', 'part', 'check_images', 'allow_empty', 'lazy_init'),
+        *('held_out', 'part', 'check_images', 'allow_empty', 'unreadable', 'lazy_init'),
     ),
     'LTCIFAR10': _CIFAR,
     'LTCIFAR100': _CIFAR,

@@ -1,5 +1,6 @@
 """A long-tailed view of any dataset."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,17 +11,17 @@ from torch.utils.data import Dataset
 
 from ride_mm.utils.shots import shot_groups
 
-from .image_check import CHECKS, check_images
-from .imbalance import (
-    IMBALANCES,
-    class_counts_of,
-    held_out_split,
-    imbalanced_counts,
-    official_subset,
-    subset_hash,
+from .image_check import CHECKS, check_images, describe_faults, image_faults
+from .imbalance import IMBALANCES, class_counts_of, held_out_split, subset_hash
+from .samples import load_sample, read_samples
+from .subset import (
+    check_hash,
+    check_held_out,
+    choose_subset,
+    describe_subset,
+    known_hashes,
 )
-from .position import positioned
-from .samples import read_samples, sample_name
+from .unreadable import POLICIES, Replacements
 
 PARTS = ('train', 'val')
 NOT_SET = -1
@@ -41,7 +42,7 @@ class LongTailed:
     Augmentation depends on (seed, epoch, image) alone once :meth:`set_epoch` has been
     called: in workers, persistent or not, and in the main process alike. A dataset in
     test mode is left alone. An image that cannot be loaded is an error which names it,
-    never silently replaced by another one.
+    or, with ``unreadable='skip'``, is replaced by another one of its class and counted.
 
     Args:
         dataset: The wrapped dataset or its config.
@@ -52,7 +53,9 @@ class LongTailed:
         seed: Seed of the choice; the published subsets have 0.
         expected_hash: Refuse any other subset than the one with this
             :func:`~ride_mm.datasets.imbalance.subset_hash`. It is taken before
-            ``held_out``, thus the same for both parts.
+            ``held_out``, thus the same for both parts. Also a dictionary with the
+            hashes of several settings, ``{'exp-100': ..., 'step-50': ...}``; other
+            settings are then not checked.
         held_out: Arguments of :func:`~ride_mm.datasets.imbalance.held_out_split`, such
             as ``dict(fraction=0.1)`` or ``dict(per_class=5, seed=0)``.
         part: ``'train'``, or ``'val'`` for the held-out images.
@@ -60,6 +63,11 @@ class LongTailed:
             see :func:`~ride_mm.datasets.image_check.check_images`. Every process looks,
             so that none waits for another that failed.
         allow_empty: Whether a class may have no training image.
+        unreadable: ``'stop'`` at a training image that cannot be loaded, or ``'skip'``
+            it: :class:`~ride_mm.datasets.unreadable.Replacements` puts another of its
+            class there, and ``UnreadableImagesHook`` says which. Then files that do not
+            pass ``check_images`` are named and replaced, unless a class has no other.
+            In test mode nothing is skipped.
         lazy_init: Whether to load nothing before :meth:`full_init`.
     """
 
@@ -72,27 +80,20 @@ class LongTailed:
         factor: float = 100.0,
         n_max: int | None = None,
         seed: int = 0,
-        expected_hash: str | None = None,
+        expected_hash: str | dict[str, str] | None = None,
         held_out: dict | None = None,
         part: str = 'train',
         check_images: str = 'open',
         allow_empty: bool = False,
+        unreadable: str = 'stop',
         lazy_init: bool = False,
     ) -> None:
         super().__init__()
         _one_of('imbalance', imbalance, (*IMBALANCES, None))
         _one_of('part', part, PARTS)
         _one_of('check_images', check_images, tuple(CHECKS))
-        if held_out is not None and not (
-            isinstance(held_out, dict)
-            and set(held_out) <= {'fraction', 'per_class', 'seed'}
-        ):
-            raise ValueError(
-                'held_out: expected None, dict(fraction=0.1) or dict(per_class=5), '
-                f'with a seed or not, got {held_out!r}'
-            )
-        if part == 'val' and held_out is None:
-            raise ValueError("part='val': expected held_out to be set, got None")
+        _one_of('unreadable', unreadable, POLICIES)
+        check_held_out(held_out, part)
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         if not hasattr(self.dataset, 'get_data_info'):
             raise TypeError(
@@ -111,6 +112,8 @@ class LongTailed:
         self.part = part
         self.check_images = check_images
         self.allow_empty = allow_empty
+        self.unreadable = unreadable
+        self._replacements: Replacements | None = None
         # Shared memory, so that workers which live longer than an epoch see it change.
         self._position = torch.tensor([NOT_SET, NOT_SET]).share_memory_()
         self._fully_initialized = False
@@ -126,7 +129,9 @@ class LongTailed:
         labels, official, paths = read_samples(self.dataset, self.CLASSES)
         subset = self._choose(labels)
         self._hash = subset_hash(official[subset])
-        self._check_hash()
+        setting = self.imbalance, self.factor, self.n_max, self.seed
+        known = known_hashes(self.expected_hash, *setting)
+        check_hash(self._hash, known, type(self.dataset).__name__)
         train, val = subset, subset[:0]
         if self.held_out is not None:
             split = held_out_split(labels[subset], **self.held_out)
@@ -138,8 +143,7 @@ class LongTailed:
         self._labels = labels[self._indices]
         self._official = official[self._indices]
         if not self._test_mode:
-            files = [paths[i] for i in self._indices if paths[i]]
-            check_images(files, self.check_images)
+            self._look_at([paths[i] for i in self._indices])
         self._fully_initialized = True
         print_log(f'LongTailed {self.part} part: {self._summary()}', logger='current')
 
@@ -220,22 +224,28 @@ class LongTailed:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def unreadable_images(self) -> torch.Tensor | None:
+        """Which images were replaced so far, (N,), uint8, or None if none ever is."""
+        self.full_init()
+        return None if self._replacements is None else self._replacements.found
+
     def __getitem__(self, index: int) -> dict:
-        position = int(self.indices[index])
+        self.full_init()
+        if self._replacements is None:
+            return self._load(index, index)
+        index = range(len(self))[index]
         seed, epoch = self._position.tolist()
-        try:
-            if self._test_mode or epoch == NOT_SET:
-                sample = self.dataset[position]
-            else:
-                with positioned(seed, epoch, int(self._official[index])):
-                    sample = self.dataset[position]
-            if sample is None:
-                raise ValueError('the pipeline returned None')
-        except Exception as err:
-            name = sample_name(self.dataset.get_data_info(position), position)
-            raise RuntimeError(
-                f'cannot load {name}: {type(err).__name__}: {err}'
-            ) from err
+        place = int(self._official[index])
+        place = (place,) if epoch == NOT_SET else (seed, epoch, place)
+        return self._replacements.load(index, place, lambda i: self._load(i, index))
+
+    def _load(self, index: int, place: int) -> dict:
+        """Load an image, augmented as that of the index ``place`` would be."""
+        seed, epoch = self._position.tolist()
+        ambient = self._test_mode or epoch == NOT_SET
+        drawn = None if ambient else (seed, epoch, int(self._official[place]))
+        sample = load_sample(self.dataset, int(self.indices[index]), drawn)
         if 'data_samples' in sample:
             # Where it is in this dataset; the pipeline knows the wrapped one only.
             sample['data_samples'].set_metainfo({'sample_idx': index})
@@ -256,37 +266,35 @@ class LongTailed:
 
     def _choose(self, labels: np.ndarray) -> np.ndarray:
         """Positions of the subset in the wrapped dataset."""
-        if self.imbalance is None:
-            return np.arange(len(labels))
-        if getattr(self.dataset, 'subset_indices', None) is not None:
+        is_subset = getattr(self.dataset, 'subset_indices', None) is not None
+        if self.imbalance is not None and is_subset:
             raise ValueError(
                 f'{type(self.dataset).__name__} already is a subset of the official '
                 f'training set ({len(labels)} images, by the indices in its file): '
                 f'expected imbalance=None, got imbalance={self.imbalance!r}'
             )
-        sizes = class_counts_of(labels, self.CLASSES)
-        n_max = sizes.min() if self.n_max is None else self.n_max
-        counts = imbalanced_counts(n_max, len(sizes), self.imbalance, self.factor)
-        return np.array(official_subset(labels, counts, self.seed), dtype=np.int64)
+        setting = self.imbalance, self.factor, self.n_max, self.seed
+        return choose_subset(labels, self.CLASSES, *setting)
 
-    def _check_hash(self) -> None:
-        if self.expected_hash not in (None, self._hash):
-            raise ValueError(
-                f'subset of {type(self.dataset).__name__}: expected_hash is '
-                f'{self.expected_hash!r}, got {self._hash!r}; if this subset is meant, '
-                f'set expected_hash={self._hash!r}, or None to accept any'
+    def _look_at(self, paths: Sequence[str | None]) -> None:
+        """Refuse files that cannot be used, or have them replaced."""
+        files = [path for path in paths if path]
+        if self.unreadable == 'stop':
+            check_images(files, self.check_images)
+            return
+        faults = image_faults(files, self.check_images)
+        faulty = np.array([path in faults for path in paths], dtype=bool)
+        self._replacements = Replacements(self._labels, faulty, self.CLASSES)
+        if faults:
+            print_log(
+                f'{describe_faults(faults, len(files))}\nOther images of their class '
+                "take their place (unreadable='skip').",
+                logger='current',
+                level=logging.WARNING,
             )
 
     def _summary(self) -> str:
-        counts = self._class_counts
-        sizes = [len(group) for group in shot_groups(counts).values()]
-        factor = counts.max() / counts.min() if counts.min() else float('inf')
-        return (
-            f'{len(self._indices):,} images, {len(counts)} classes with '
-            f'{counts.max()}..{counts.min()} training images (imbalance factor '
-            f'{factor:g}), many / medium / few {sizes[0]} / {sizes[1]} / {sizes[2]}, '
-            f'subset {self._hash}'
-        )
+        return describe_subset(len(self._indices), self._class_counts, self._hash)
 
 
 def _one_of(name: str, value: str | None, choices: tuple) -> None:

@@ -1,11 +1,13 @@
-"""Labels and names of a dataset's samples, before any pipeline."""
+"""Samples of a dataset: labels and names before any pipeline, and loaded by it."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from .imbalance import class_counts_of
+from .position import positioned
 
 
 def sample_name(info: dict, position: int) -> str:
@@ -49,3 +51,31 @@ def read_samples(
         # Several files, each with a numbering of its own, were concatenated.
         official = np.arange(len(official))
     return labels, official, paths
+
+
+def load_sample(
+    dataset: Dataset, position: int, place: tuple[int, int, int] | None
+) -> dict:
+    """Load one sample of a dataset by its pipeline.
+
+    Args:
+        dataset: A dataset of MMPretrain or MMEngine, fully initialised.
+        position: Of the sample.
+        place: Seed, epoch and image that augmentation is drawn by, or None to draw it
+            from the generators as they are.
+
+    Returns:
+        What the pipeline gives.
+
+    Raises:
+        RuntimeError: If that fails; it names the sample.
+    """
+    try:
+        with nullcontext() if place is None else positioned(*place):
+            sample = dataset[position]
+        if sample is None:
+            raise ValueError('the pipeline returned None')
+    except Exception as err:
+        name = sample_name(dataset.get_data_info(position), position)
+        raise RuntimeError(f'cannot load {name}: {type(err).__name__}: {err}') from err
+    return sample

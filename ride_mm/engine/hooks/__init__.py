@@ -12,6 +12,7 @@ from .position_seed import PositionSeedHook
 from .safe_checkpoint import SafeCheckpointHook
 from .schedule_guard import ScheduleGuardHook
 from .sync_batch_norm_stats import SyncBatchNormStatsHook
+from .unreadable_images import UnreadableImagesHook
 from .visualization import LTVisualizationHook
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     'SafeCheckpointHook',
     'ScheduleGuardHook',
     'SyncBatchNormStatsHook',
+    'UnreadableImagesHook',
 ]
