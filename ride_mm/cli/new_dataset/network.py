@@ -13,7 +13,7 @@ from .machine import Machine
 SIZES = (32, 64, 128, 224)
 # An image may be enlarged by this factor, not by more.
 ENLARGED = 1.25
-LARGEST_ON_CPU = 128
+LARGEST_SIZE_ON_CPU = 128
 # Up to this size the network keeps the resolution of the images in its first layers.
 LARGEST_SMALL = 64
 # Images, from which on a deeper network is worth its cost.
@@ -23,7 +23,8 @@ SMALL_GPU = 6 * 2**30
 SHARE = 0.5
 # Bytes of an activation, and those of gradients and copies beside it.
 BYTES = 4 * 1.5
-LARGEST_BATCH, SMALLEST_BATCH = 256, 16
+# Batches: not larger than usual, and with enough steps, though not of too few images.
+LARGEST_ON_GPU, LARGEST_ON_CPU, FEWEST = 256, 128, 16
 STEPS_PER_EPOCH = 10
 
 
@@ -45,8 +46,8 @@ def choose_image_size(short_side: float, machine: Machine) -> Choice:
     fitting = [size for size in SIZES if size <= ENLARGED * short_side]
     size = max(fitting, default=SIZES[0])
     reason = f'the shorter side of the images is {short_side:g} pixels (median)'
-    if machine.gpu is None and size > LARGEST_ON_CPU:
-        size = LARGEST_ON_CPU
+    if machine.gpu is None and size > LARGEST_SIZE_ON_CPU:
+        size = LARGEST_SIZE_ON_CPU
         reason = 'there is no GPU; 224 would take three times as long'
     return Choice(size, reason)
 
@@ -84,12 +85,13 @@ def choose_batch_size(images: int, bytes_per_image: int, machine: Machine) -> Ch
     """
     memory = machine.gpu_memory if machine.gpu else machine.memory
     allowed = int(SHARE * memory / bytes_per_image)
-    largest = max(SMALLEST_BATCH, min(LARGEST_BATCH if machine.gpu else 128, allowed))
-    by_steps = max(SMALLEST_BATCH, images // STEPS_PER_EPOCH)
-    size = 2 ** int(math.log2(min(largest, by_steps)))
-    if by_steps < largest:
-        return Choice(size, f'at least {STEPS_PER_EPOCH} steps an epoch')
-    if allowed <= largest:
+    usual = LARGEST_ON_GPU if machine.gpu else LARGEST_ON_CPU
+    by_steps = max(FEWEST, images // STEPS_PER_EPOCH)
+    # BatchNorm needs two images.
+    size = 2 ** int(math.log2(max(2, min(usual, by_steps, allowed))))
+    if by_steps <= min(usual, allowed):
+        return Choice(size, f'an epoch has {math.ceil(images / size):,} steps')
+    if allowed < usual:
         where = 'GPU' if machine.gpu else 'main'
         return Choice(size, f'what half of the {where} memory holds, by estimate')
     return Choice(size, 'more would not train better')

@@ -188,7 +188,7 @@ def choose_thresholds(counts: list[int]) -> tuple[int, int, str]:
     if len(filled) > 1:
         return MANY, FEW, 'as in the field'
     if min(counts) == max(counts):
-        return MANY, FEW, f'all classes have {counts[0]:,} training images'
+        return MANY, FEW, 'all classes have the same number'
     ordered = np.sort(counts)
     third = max(1, len(ordered) // 3)
     # Between the values, so that the outer thirds are in the outer groups.

@@ -85,7 +85,7 @@ def notes_on_test(source: Source, counts: dict[str, list[int]]) -> list[str]:
             f'of {len(fewer):,}; class_mean is the figure to look at'
         )
     else:
-        notes.append(f'{most:,} {part} images of each class that has some')
+        notes.append(f'{part} images of each class that has some: {most:,}')
     return notes
 
 

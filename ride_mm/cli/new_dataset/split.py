@@ -60,15 +60,15 @@ def split_source(
     if UNSPLIT not in source.parts:
         if per_class is not None or fraction is not None:
             raise UsageError(
-                '--test-per-class and --test-fraction: expected images without a test '
-                f'part, got {source.form} with {", ".join(source.parts)}'
+                '--test-per-class and --test-fraction: expected images that are not '
+                f'split yet, got the parts {", ".join(source.parts)}'
             )
         return
     wanted = kept_for_test(source.counts(UNSPLIT), per_class, fraction)
     if not wanted.any():
         raise UsageError(
-            f'{source.form}: expected two images of a class at least, one of them for '
-            'the test, got one of each'
+            f'{source.root}: expected two images of a class at least, one of them for '
+            'the test, got one of each class'
         )
     images = sorted(source.parts.pop(UNSPLIT))
     labels = np.array([label for _, label in images])
