@@ -27,6 +27,7 @@ default_hooks = dict(
     unreadable_images=dict(type='UnreadableImagesHook'),
     # What makes a resumed run equal a straight one.
     position_seed=dict(type='PositionSeedHook'),
+    accumulation=dict(type='EpochAccumulationHook'),
     nan_guard=dict(type='NaNGuardHook'),
     sync_batch_norm_stats=dict(type='SyncBatchNormStatsHook'),
 )

@@ -1,8 +1,10 @@
 """Hooks: they own time."""
 
+from .accumulation import EpochAccumulationHook
 from .class_counts import ClassCountsHook
 from .dataset_check import DatasetCheckHook
 from .deferred_reweight import DeferredReweightHook
+from .ema import LTEMAHook
 from .expert_cost import ExpertCostHook
 from .fit_check import FitCheckHook
 from .hard_label_check import HardLabelCheckHook
@@ -19,10 +21,12 @@ __all__ = [
     'ClassCountsHook',
     'DatasetCheckHook',
     'DeferredReweightHook',
+    'EpochAccumulationHook',
     'ExpertCostHook',
     'FitCheckHook',
     'HardLabelCheckHook',
     'KDHook',
+    'LTEMAHook',
     'LTVisualizationHook',
     'NaNGuardHook',
     'PositionSeedHook',

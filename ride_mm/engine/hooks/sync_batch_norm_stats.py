@@ -1,12 +1,21 @@
 """Hook that averages BatchNorm's statistics over processes."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
+from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+
+
+def tracked_statistics(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name and module of each layer that keeps a running mean and variance."""
+    for name, module in model.named_modules():
+        if isinstance(module, _NormBase) and module.track_running_stats:
+            yield name, module
 
 
 @HOOKS.register_module()
@@ -46,8 +55,7 @@ class SyncBatchNormStatsHook(Hook):
         self._stale = False
         if get_world_size() == 1:
             return
-        for module in runner.model.modules():
-            tracks = isinstance(module, _NormBase) and module.track_running_stats
-            if tracks and module.training:
+        for _, module in tracked_statistics(runner.model):
+            if module.training:
                 all_reduce(module.running_mean, op='mean')
                 all_reduce(module.running_var, op='mean')
