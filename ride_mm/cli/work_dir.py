@@ -14,17 +14,25 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = '.ride_mm.lock'
+IN_USE = (
+    'expected a work directory of this training alone, got one that another training '
+    'is writing to; wait for it to end or choose another --work-dir'
+)
 STARTED = ('epoch_*.pth', 'iter_*.pth', 'last_checkpoint')
 OF_A_RUN = (*STARTED, 'best_*.pth')
 
 
 @contextmanager
-def locked(work_dir: str | Path) -> Iterator[None]:
+def locked(work_dir: str | Path, refusal: str = IN_USE) -> Iterator[None]:
     """Keep other trainings out of a work directory, from one process of this one.
 
     The lock ends with the process, however it ends. It is one of POSIX, which worker
     processes do not inherit: a killed run's workers live on for some seconds. Where
     there are no such locks, nothing is kept out.
+
+    Args:
+        work_dir: The folder.
+        refusal: What others are told.
 
     Raises:
         UsageError: If another process holds it.
@@ -41,11 +49,7 @@ def locked(work_dir: str | Path) -> Iterator[None]:
         except OSError as err:
             # Other errors are those of file systems without locks.
             if err.errno in (errno.EACCES, errno.EAGAIN):
-                raise UsageError(
-                    f'{work_dir}: expected a work directory of this training alone, '
-                    'got one that another training is writing to; wait for it to end '
-                    'or choose another --work-dir'
-                ) from None
+                raise UsageError(f'{work_dir}: {refusal}') from None
         yield
     finally:
         os.close(descriptor)
