@@ -6,6 +6,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
 
 from ride_mm.cli.new_dataset.folders import part_folders
 from ride_mm.cli.new_dataset.looks import Looks
@@ -81,11 +84,11 @@ def test_the_network_follows_from_images_and_machine(size, images, machine, dept
         (10**5, 10**12, OLD_GPU, 2),
     ],
 )
-def test_a_batch_fits_into_half_of_the_memory(images, per_image, machine, size):
+def test_a_batch_fits_into_the_memory(images, per_image, machine, size):
     got = choose_batch_size(images, per_image, machine).value
     assert got == size
     memory = machine.gpu_memory or machine.memory
-    assert got == 2 or got * per_image <= memory / 2
+    assert got == 2 or got * per_image <= 0.6 * memory
 
 
 def test_training_takes_memory_by_pixels_and_experts():
@@ -95,9 +98,26 @@ def test_training_takes_memory_by_pixels_and_experts():
     one, three = taken(1, 32), taken(3, 32)
     assert one < three < 3 * one
     assert taken(1, 64) == pytest.approx(4 * one, rel=0.01)
-    # Convolution, BatchNorm and their outputs: stem, 6 layers in each of 3 stages.
-    stem, stages = 16 * 32**2, 6 * (16 * 32**2 + 32 * 16**2 + 64 * 8**2)
-    assert one > 2 * (stem + stages) * 4
+
+
+@pytest.mark.parametrize(('small', 'depth', 'size'), [(True, 20, 32), (False, 10, 64)])
+def test_the_memory_covers_what_autograd_keeps(small, depth, size):
+    config = model_of(small, depth, 2, 5)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(config).train()
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = (tensor, storage.nbytes())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(torch.randn(4, 3, size, size), mode='tensor')
+    needed = sum(size for _, size in kept.values()) / 4
+    assert needed <= training_bytes(config, size) < 2 * needed
 
 
 @pytest.mark.parametrize(
@@ -143,7 +163,7 @@ def test_a_proposal_is_made_of_these():
     got = propose(source, looks, GPU, NOTHING)
     assert (got.image_size, got.depth, got.experts) == (224, 50, 3)
     assert (got.images, got.num_classes, got.workers) == (6030, 3, 8)
-    assert got.batch_size == 128  # By memory, as the estimate has it.
+    assert got.batch_size == 128
     assert got.steps == got.epochs * math.ceil(6030 / 128)
     got = propose(source, looks, CPU, NOTHING)
     assert (got.image_size, got.depth, got.workers) == (128, 10, 2)

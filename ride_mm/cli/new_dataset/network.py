@@ -20,7 +20,7 @@ LARGEST_SMALL = 64
 MANY_SMALL, MANY_LARGE = 2000, 5000
 SMALL_GPU = 6 * 2**30
 # Memory that may be planned with, the rest is for the system and for peaks.
-SHARE = 0.5
+SHARE = 0.6
 # Bytes of an activation, and those of gradients and copies beside it.
 BYTES = 4 * 1.5
 # Batches: not larger than usual, and with enough steps, though not of too few images.
@@ -93,7 +93,7 @@ def choose_batch_size(images: int, bytes_per_image: int, machine: Machine) -> Ch
         return Choice(size, f'an epoch has {math.ceil(images / size):,} steps')
     if allowed < usual:
         where = 'GPU' if machine.gpu else 'main'
-        return Choice(size, f'what half of the {where} memory holds, by estimate')
+        return Choice(size, f'what the {where} memory holds, by estimate')
     return Choice(size, 'more would not train better')
 
 
@@ -106,7 +106,8 @@ def choose_workers(machine: Machine) -> int:
 def training_bytes(model: dict, image_size: int) -> int:
     """Estimate the memory that one image takes in training.
 
-    The outputs of all layers are kept for the gradient; half of that comes on top.
+    The outputs of all layers are kept for the gradient; half of that comes on top, for
+    gradients and what libraries need.
 
     Args:
         model: Config of a model.
@@ -124,7 +125,8 @@ def training_bytes(model: dict, image_size: int) -> int:
     with torch.device('meta'), DefaultScope.overwrite_default_scope('mmpretrain'):
         network = MODELS.build(model).eval()
         for module in network.modules():
-            if not any(True for _ in module.children()):
+            in_place = getattr(module, 'inplace', False)  # Takes no memory of its own.
+            if not in_place and not any(True for _ in module.children()):
                 module.register_forward_hook(note)
         network(torch.empty(1, 3, image_size, image_size), mode='tensor')
     return int(BYTES * sum(numbers))
