@@ -2,7 +2,7 @@
 
 import argparse
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -61,11 +61,14 @@ class OptionsAction(DictAction):
 def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
     """Apply ``--cfg-options`` to a config.
 
+    A variable of the config's file, such as ``data_root``, changes wherever it stands.
+
     Raises:
         UsageError: If one is no setting: a typo would change nothing, silently.
     """
-    known = {*cfg, *inspect.signature(Runner.__init__).parameters, *FURTHER_KEYS}
-    known -= {'self', 'cfg'}
+    settings = {*inspect.signature(Runner.__init__).parameters, *FURTHER_KEYS}
+    settings -= {'self', 'cfg'}
+    known = {*cfg, *settings}
     for option in options:
         name = option.split('.')[0]
         if name not in known:
@@ -75,9 +78,59 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
                 f'--cfg-options {option}: expected a setting of the config or of '
                 f"MMEngine's runner, got {name!r}{hint}"
             )
+    variables = {name: value for name, value in options.items() if name in cfg}
+    for name in settings.intersection(variables):
+        del variables[name]
     try:
-        cfg.merge_from_dict(dict(options))
+        cfg.merge_from_dict({**spread_variables(cfg, variables), **options})
     except (KeyError, TypeError, IndexError) as err:
         raise UsageError(
             f'--cfg-options: expected settings that fit the config, got {err.args[0]}'
         ) from None
+
+
+def spread_variables(cfg: Config, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Find the settings that variables of a config stand in.
+
+    A variable such as ``data_root`` is used while the config's file is read; afterwards
+    it changes nothing. So what has its name and its value is changed in its place.
+
+    Args:
+        cfg: The config.
+        variables: New values of its variables, by name; those that are no plain values
+            are passed over.
+
+    Returns:
+        New values of the settings, by dotted key.
+
+    Raises:
+        UsageError: If there are none.
+    """
+    found = {}
+    for name, value in variables.items():
+        if isinstance(cfg[name], (dict, list, tuple)):
+            continue
+        everything = dict(cfg.items())
+        keys = [k for k in _keys_named(name, cfg[name], everything) if '.' in k]
+        if not keys:
+            raise UsageError(
+                f'--cfg-options {name}: expected a setting, got a variable that was '
+                'used when the config was read; name the setting that it stands in, '
+                'such as train_dataloader.dataset.type'
+            )
+        found.update(dict.fromkeys(keys, value))
+    return found
+
+
+def _keys_named(name: str, value: Any, part: Any, path: str = '') -> Iterator[str]:
+    """Dotted keys of what has a name and a value in a part of a config."""
+    if isinstance(part, Mapping):
+        items = part.items()
+    elif isinstance(part, (list, tuple)):
+        items = enumerate(part)
+    else:
+        return
+    for key, inner in items:
+        if key == name and inner == value:
+            yield f'{path}{key}'
+        yield from _keys_named(name, value, inner, f'{path}{key}.')

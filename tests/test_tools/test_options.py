@@ -61,6 +61,23 @@ class TestConfigOptions:
         assert cfg.randomness.seed == 3
         assert cfg.tta_model.type == 'A'
 
+    def test_a_variable_is_changed_wherever_it_stands(self):
+        cfg = load_config(
+            make_parser().parse_args(
+                ['ride_r50_custom', '--cfg-options', 'data_root=my photos']
+                + ['val_dataloader.dataset.data_root=other']
+            )
+        )
+        assert cfg.data_root == 'my photos'
+        assert cfg.train_dataloader.dataset.dataset.data_root == 'my photos'
+        assert cfg.test_dataloader.dataset.data_root == 'my photos'
+        assert cfg.val_dataloader.dataset.data_root == 'other'
+
+    def test_a_variable_that_stands_nowhere_is_refused(self):
+        cfg = Config({'size': 3, 'model': {'size': 4, 'scale': 3}})
+        with pytest.raises(UsageError, match='size: .*, got a variable'):
+            merge_options(cfg, {'size': 5})
+
     @pytest.mark.parametrize('option', ['train_cfg', '=1', 'a=[1,'])
     def test_what_is_no_option_is_one_line(self, option, capsys):
         with pytest.raises(SystemExit) as err:

@@ -37,14 +37,7 @@ def options(folder: Path) -> list[str]:
         '--cfg-options',
         'model.head.num_classes=3',
         'model.backbone.depth=10',
-        *(
-            f'{part}.data_root={folder}'
-            for part in (
-                'train_dataloader.dataset.dataset',
-                'val_dataloader.dataset',
-                'test_dataloader.dataset',
-            )
-        ),
+        f'data_root={folder}',
         *(
             f'{part}_dataloader.{setting}'
             for part in ('train', 'val', 'test')
