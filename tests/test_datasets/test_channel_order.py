@@ -124,5 +124,6 @@ def test_every_dataset_class_names_its_classes():
         'Digits': 10,
         'LTImageNet': 1000,
         'LTListFile': 0,
+        'LTTableFile': 0,
         'LongTailed': 0,
     }

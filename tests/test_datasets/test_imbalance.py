@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden import tensor
+from mmengine.config import Config
 
 from ride_mm.datasets.imbalance import (
     class_counts_of,
@@ -12,6 +13,8 @@ from ride_mm.datasets.imbalance import (
     official_subset,
     subset_hash,
 )
+from ride_mm.datasets.subset import check_hash, choose_subset, known_hashes
+from ride_mm.utils import resource_root
 
 DATA = Path(__file__).parents[1] / 'data' / 'ride'
 GOLDEN = json.loads((DATA / 'imbalance.json').read_text())
@@ -76,6 +79,58 @@ def test_cifar100_lt_index_by_index():
     assert len(chosen) == 10847
     assert chosen == golden['indices'].tolist()
     assert subset_hash(chosen) == '644b6d28caa663f3'
+
+
+# Training images by data set, kind and factor, as the literature counts them.
+TOTALS = {
+    ('cifar10', 'exp'): {10: 20431, 50: 13996, 100: 12406, 200: 11203},
+    ('cifar100', 'exp'): {10: 19573, 50: 12608, 100: 10847, 200: 9502},
+    ('cifar10', 'step'): {10: 27500, 50: 25500, 100: 25250, 200: 25125},
+    ('cifar100', 'step'): {10: 27500, 50: 25500, 100: 25250, 200: 25100},
+}
+SETTINGS = [(*of, factor) for of, totals in TOTALS.items() for factor in totals]
+
+
+@pytest.mark.parametrize(('name', 'kind', 'factor'), SETTINGS)
+def test_counts_equal_the_formula_and_the_known_totals(name, kind, factor):
+    num_classes = int(name.removeprefix('cifar'))
+    n_max = 50000 // num_classes
+    config = Config.fromfile(resource_root() / f'configs/_base_/datasets/{name}_lt.py')
+    assert config.data_preprocessor.num_classes == num_classes
+    settings = config.train_dataloader.dataset
+    assert (settings.imbalance, settings.factor, settings.seed) == ('exp', 100, 0)
+    labels = np.repeat(np.arange(num_classes), n_max)
+    classes = [str(c) for c in range(num_classes)]
+    subset = choose_subset(labels, classes, kind, factor, settings.get('n_max'), 0)
+    counts = np.bincount(labels[subset])
+    for c, count in enumerate(counts.tolist()):
+        if kind == 'exp':
+            # Exactly int(n_max * factor ** (-c / (C - 1))), in whole numbers.
+            power = num_classes - 1
+            assert count**power * factor**c <= n_max**power
+            assert (count + 1) ** power * factor**c > n_max**power
+        else:
+            assert count == (n_max if c < num_classes // 2 else n_max // factor)
+    assert counts.sum() == TOTALS[name, kind][factor]
+    assert counts.max() / counts.min() == pytest.approx(factor, rel=0.25)
+
+
+@pytest.mark.parametrize('setting', [of[1:] for of in SETTINGS if of[0] == 'cifar100'])
+def test_the_hash_of_each_setting_of_cifar100_is_expected(setting):
+    config = Config.fromfile(resource_root() / 'configs/_base_/datasets/cifar100_lt.py')
+    known = config.train_dataloader.dataset.expected_hash.to_dict()
+    labels = np.load(DATA / 'cifar100_if100.npz')['labels']
+    classes = [str(c) for c in range(100)]
+    subset = subset_hash(choose_subset(labels, classes, *setting, None, 0))
+    assert known_hashes(known, *setting, None, 0) == (subset,)
+    assert len(known) == 8
+
+
+def test_the_hash_of_all_of_cifar100_is_expected():
+    config = Config.fromfile(resource_root() / 'configs/ride/ride_r32_cifar100.py')
+    settings = config.train_dataloader.dataset
+    assert settings.imbalance is None
+    assert settings.expected_hash == subset_hash(range(50000))
 
 
 def test_global_generator_is_left_alone():
@@ -156,3 +211,32 @@ def test_class_counts_name_the_first_label_out_of_range(label):
         ValueError, match=rf'image 1: .* \[0, 2\], got {label} \(2 of 4'
     ):
         class_counts_of([0, label, 2, label], 'abc')
+
+
+KNOWN = {'exp-100': 'a', 'exp-50': 'b', 'step-100': 'c'}
+
+
+@pytest.mark.parametrize(
+    ('expected', 'setting', 'known'),
+    [
+        (None, ('exp', 100, None, 0), ()),
+        ('x', ('exp', 37, 5, 1), ('x',)),
+        (KNOWN, ('exp', 100, None, 0), ('a',)),
+        (KNOWN, ('exp', 50.0, None, 0), ('b',)),
+        (KNOWN, ('step', 100, None, 0), ('c',)),
+        # A file that already is a subset has to be one of them.
+        (KNOWN, (None, 100, None, 0), ('a', 'b', 'c')),
+        # No hash is known of these.
+        (KNOWN, ('exp', 37, None, 0), ()),
+        (KNOWN, ('exp', 100, 300, 0), ()),
+        (KNOWN, ('exp', 100, None, 1), ()),
+    ],
+)
+def test_which_hashes_are_expected(expected, setting, known):
+    assert known_hashes(expected, *setting) == known
+    check_hash('b' if 'b' in known else known[0] if known else 'z', known, 'CIFAR')
+    if known:
+        with pytest.raises(
+            ValueError, match="subset of CIFAR: .* got 'z'; if this sub"
+        ):
+            check_hash('z', known, 'CIFAR')

@@ -1,8 +1,10 @@
 """CIFAR-100-LT, imbalance factor 100: 10,847 training and 10,000 test images.
 
-The subset of Cao et al. (NeurIPS 2019, https://github.com/kaidic/LDAM-DRW); the
-augmentation and CIFAR-10's channel statistics of the authors of RIDE. Expects the files
-of https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz in `data/cifar100`.
+The subset of Cao et al. (NeurIPS 2019, https://github.com/kaidic/LDAM-DRW); other
+settings by `--cfg-options train_dataloader.dataset.factor=50` and
+`train_dataloader.dataset.imbalance=step`. The augmentation and CIFAR-10's channel
+statistics of the authors of RIDE. Expects the files of
+https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz in `data/cifar100`.
 """
 
 dataset_type = 'LTCIFAR100'
@@ -39,8 +41,17 @@ train_dataloader = dict(
         imbalance='exp',
         factor=100,
         seed=0,
-        # Of the 10,847 official images; None accepts any subset.
-        expected_hash='644b6d28caa663f3',
+        # Of the official images under each setting; None accepts any subset.
+        expected_hash={
+            'exp-10': 'd0262356bfc4aa11',
+            'exp-50': '8382897eace08678',
+            'exp-100': '644b6d28caa663f3',
+            'exp-200': '270547597b0f832b',
+            'step-10': '4837b5cb8746af7a',
+            'step-50': '0e51f68b588e0ba9',
+            'step-100': '3105cff262e9b3af',
+            'step-200': '79f77c6037e12621',
+        },
         dataset=dict(
             type=dataset_type,
             data_root=data_root,
