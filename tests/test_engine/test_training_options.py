@@ -19,9 +19,11 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS, MODELS
 from mmpretrain.structures import DataSample
+from torch import nn
 
 from ride_mm.engine.checkpoint_io import CheckpointError, load_checkpoint_file
 from ride_mm.engine.hooks import LTEMAHook
+from ride_mm.engine.hooks import ema as ema_module
 from ride_mm.engine.hooks.schedule_guard import ScheduleChangedError
 
 MOMENTUM = 0.3
@@ -203,6 +205,47 @@ def test_testing_takes_the_weights_as_they_are(tmp_path):
         with mock.patch('mmengine.device.utils.DEVICE', 'cpu'):
             got = Runner.from_cfg(tiny_config(tmp_path / 'test', **changes)).test()
         assert got['score/nll'] == pytest.approx(validated)
+
+
+def test_processes_share_the_average_s_statistics(monkeypatch):
+    """Their weights are equal already; layers that stand still are left alone."""
+    monkeypatch.setattr(ema_module, 'get_world_size', lambda: 3)
+    monkeypatch.setattr(ema_module, 'all_reduce', lambda tensor, op: tensor.fill_(7))
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2))
+    model[1].eval()
+    hook, runner = LTEMAHook(), SimpleNamespace(model=model, iter=0)
+    hook.before_run(runner)
+    hook.after_train_epoch(runner)
+    average = hook.ema_model.module
+    assert average[0].running_mean.tolist() == [0, 0]  # Nothing has been trained.
+    hook.after_train_iter(runner, 0)
+    hook.after_train_epoch(runner)
+    assert average[0].running_mean.tolist() == [7, 7]
+    assert average[0].running_var.tolist() == [7, 7]
+    assert average[1].running_mean.tolist() == [0, 0]
+    assert model[0].running_mean.tolist() == [0, 0]
+
+
+def test_buffers_that_are_no_statistics_are_the_model_s_own():
+    """Thresholds may be infinite, and the bank of CRD gets its size before training."""
+    model = nn.Module()
+    model.register_buffer('bank', torch.zeros(0, 2))
+    model.register_buffer('thresholds', torch.tensor([1.0, -torch.inf]))
+    model.weight = nn.Parameter(torch.zeros(1))
+    hook = LTEMAHook(momentum=0.5)
+    runner = SimpleNamespace(model=model, iter=0, max_epochs=1, max_iters=3)
+    hook.before_run(runner)
+    model.bank = torch.ones(4, 2)
+    hook.before_train(runner)
+    for step in (1.0, 2.0, 3.0):
+        model.weight.data.fill_(step)
+        model.bank.mul_(2)
+        model.thresholds[0] = step
+        hook.after_train_iter(runner, 0)
+    average = hook.ema_model.module
+    assert torch.equal(average.bank, torch.full((4, 2), 8.0))
+    assert average.thresholds.tolist() == [3.0, -torch.inf]
+    assert average.weight.item() == 2.25  # 1, then halfway to 2, then to 3.
 
 
 @pytest.mark.parametrize(

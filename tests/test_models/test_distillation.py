@@ -372,6 +372,32 @@ def test_a_teacher_without_logits_is_refused():
         Teacher(headless)(batch()[0])
 
 
+@pytest.mark.parametrize('kind', ['CutMix', 'Mixup'])
+def test_the_teacher_sees_the_student_s_mixed_images(kind):
+    """Mixed once: teacher and student agree about the same pictures."""
+    model = student(num_experts=1, kd=dict(type='KDLoss'))
+    model.data_preprocessor = MODELS.build(
+        dict(
+            type='ClsDataPreprocessor',
+            num_classes=CLASSES,
+            batch_augments=dict(augments=dict(type=kind, alpha=1.0)),
+        )
+    )
+    seen = []
+    model.teacher = Teacher(student(num_experts=1))
+    for network in (model, model.teacher.classifier):
+        network.backbone.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    images, samples = batch()
+    data = model.data_preprocessor(
+        dict(inputs=images.clone(), data_samples=samples), training=True
+    )
+    losses = model.eval()(**data, mode='loss')
+    assert len(seen) == 2 and torch.equal(*seen)
+    assert not torch.equal(seen[0], images)
+    # Of the same weights: nothing is left to be taught.
+    assert losses['loss_kd'].item() == pytest.approx(0, abs=1e-6)
+
+
 def test_the_teacher_is_no_part_of_the_student():
     model = student(kd=dict(type='KDLoss'))
     names, size = list(model.state_dict()), len(list(model.parameters()))

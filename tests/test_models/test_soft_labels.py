@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
+from ride_mm.models import RIDEClassifier
 from ride_mm.models.losses import LDAMLoss, LongTailedLoss
 from ride_mm.models.losses.ldam import margin_losses, subtract_margin
 
@@ -174,3 +175,15 @@ def test_mixed_losses_are_fp32_under_autocast(name):
 def test_labels_of_another_shape_are_refused(label):
     with pytest.raises(ValueError, match=r'LDAMLoss: expected class indices of shape'):
         LDAMLoss(class_counts=COUNTS)(logits(), label)
+
+
+def test_a_config_with_batch_augments_builds_twice():
+    """MMPretrain appends to the list of their probabilities."""
+    augments = [dict(type='Mixup', alpha=0.4), dict(type='CutMix', alpha=1.0)]
+    config = dict(
+        backbone=dict(type='RIDEResNetCIFAR', depth=20),
+        train_cfg=dict(augments=augments, probs=[0.5, 0.3]),
+    )
+    for _ in range(2):
+        preprocessor = RIDEClassifier(**config).data_preprocessor
+        assert preprocessor.batch_augments.probs == pytest.approx([0.5, 0.3, 0.2])

@@ -1,5 +1,7 @@
 """Classifier made of diverse experts."""
 
+import copy
+
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.registry import MODELS
@@ -57,6 +59,10 @@ class RIDEClassifier(ImageClassifier):
             head = _with_num_experts(head, num_experts, 'head')
             if isinstance(head, dict):
                 head = _with_in_channels(head, backbone)
+        for name in ('train_cfg', 'data_preprocessor'):
+            if isinstance(kwargs.get(name), dict):
+                # MMPretrain appends to the list of probabilities of batch augments.
+                kwargs[name] = copy.deepcopy(kwargs[name])
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         self.num_experts = num_experts
         self.channels_last = channels_last
