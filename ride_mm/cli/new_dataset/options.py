@@ -43,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         metavar='N',
         help='images of each class for the test, at most half of the class (default: a '
-        'fifth of all images, over the number of classes)',
+        'fifth of all images over the number of classes, at most a third of a class)',
     )
     add(
         '--test-fraction',

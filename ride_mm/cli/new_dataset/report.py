@@ -13,6 +13,7 @@ from .source import Source
 
 PARTS = ('train', 'val', 'test')
 MAX_CLASSES, ENDS = 20, 8
+TRANSPARENT = ('RGBA', 'grey with transparency')
 
 
 def report_of_images(source: Source, looks: Looks, skipped: bool) -> str:
@@ -27,6 +28,8 @@ def report_of_images(source: Source, looks: Looks, skipped: bool) -> str:
     ]
     if looks.kinds:
         lines.append(f'of these {described(looks.kinds)}')
+    if any(kind in TRANSPARENT for kind in looks.kinds):
+        lines.append('  transparency is dropped: the colours below it are what counts')
     if source.left_out:
         lines.append(f'left out: {described(source.left_out)}')
     if skipped and looks.faults:

@@ -19,8 +19,9 @@ def kept_for_test(
     """How many images of each class are kept for the test.
 
     Either the same number of each class, so that the mean over images is one over
-    classes, or a share of each, so that the test is as long-tailed as the data. In any
-    case at most half of a class, hence one of two or three images and none of one.
+    classes, or a share of each, so that the test is as long-tailed as the data. Rare
+    classes need their images for training: of one image none is kept, of two or three
+    one, of more at most a third, or at most half if a number or share is given.
 
     Args:
         counts: Images of each class, (C,).
@@ -32,11 +33,14 @@ def kept_for_test(
         Test images of each class, (C,), int64.
     """
     counts = np.asarray(counts, dtype=np.int64)
+    limit = np.maximum(counts // 3, counts >= 2)
+    if per_class is not None or fraction is not None:
+        limit = counts // 2
     if fraction is not None:
         wanted = np.maximum(1, np.round(fraction * counts).astype(np.int64))
     else:
         wanted = per_class or max(1, round(FRACTION * float(counts.mean())))
-    return np.minimum(wanted, counts // 2)
+    return np.minimum(wanted, limit)
 
 
 def split_source(
