@@ -97,12 +97,13 @@ def image_faults(paths: Sequence[str], how: str = 'open') -> dict[str, str]:
         return {path: fault for path, fault in pairs if fault}
 
 
-def check_images(paths: Sequence[str], how: str = 'open') -> None:
+def check_images(paths: Sequence[str], how: str = 'open', hint: str = '') -> None:
     """Refuse a dataset with unusable image files.
 
     Args:
         paths: Paths of the image files.
         how: See :func:`image_faults`.
+        hint: What else may be done about them, to go on the end of the error.
 
     Raises:
         ValueError: If ``how`` is unknown.
@@ -114,6 +115,7 @@ def check_images(paths: Sequence[str], how: str = 'open') -> None:
             f'{describe_faults(faults, len(_local(paths)))}\n'
             'Replace them or take them off the list'
             + ("; check_images='exists' does not open them" if how != 'exists' else '')
+            + hint
         )
 
 

@@ -17,6 +17,7 @@ from .samples import load_sample, read_samples
 from .subset import (
     check_hash,
     check_held_out,
+    check_one_of,
     choose_subset,
     describe_subset,
     known_hashes,
@@ -25,6 +26,7 @@ from .unreadable import POLICIES, Replacements
 
 PARTS = ('train', 'val')
 NOT_SET = -1
+SKIP = "; unreadable='skip' puts others of their class in their place"
 
 
 @DATASETS.register_module()
@@ -89,10 +91,10 @@ class LongTailed:
         lazy_init: bool = False,
     ) -> None:
         super().__init__()
-        _one_of('imbalance', imbalance, (*IMBALANCES, None))
-        _one_of('part', part, PARTS)
-        _one_of('check_images', check_images, tuple(CHECKS))
-        _one_of('unreadable', unreadable, POLICIES)
+        check_one_of('imbalance', imbalance, (*IMBALANCES, None))
+        check_one_of('part', part, PARTS)
+        check_one_of('check_images', check_images, tuple(CHECKS))
+        check_one_of('unreadable', unreadable, POLICIES)
         check_held_out(held_out, part)
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         if not hasattr(self.dataset, 'get_data_info'):
@@ -280,7 +282,7 @@ class LongTailed:
         """Refuse files that cannot be used, or have them replaced."""
         files = [path for path in paths if path]
         if self.unreadable == 'stop':
-            check_images(files, self.check_images)
+            check_images(files, self.check_images, SKIP)
             return
         faults = image_faults(files, self.check_images)
         faulty = np.array([path in faults for path in paths], dtype=bool)
@@ -295,8 +297,3 @@ class LongTailed:
 
     def _summary(self) -> str:
         return describe_subset(len(self._indices), self._class_counts, self._hash)
-
-
-def _one_of(name: str, value: str | None, choices: tuple) -> None:
-    if value not in choices:
-        raise ValueError(f'{name}: expected one of {choices}, got {value!r}')

@@ -8,6 +8,16 @@ from ..utils.shots import shot_groups
 from .imbalance import class_counts_of, imbalanced_counts, official_subset
 
 
+def check_one_of(name: str, value: str | None, choices: Sequence[str | None]) -> None:
+    """Refuse a value of a setting that is none of its choices.
+
+    Raises:
+        ValueError: With the choices.
+    """
+    if value not in choices:
+        raise ValueError(f'{name}: expected one of {tuple(choices)}, got {value!r}')
+
+
 def check_held_out(held_out: dict | None, part: str) -> None:
     """Refuse settings of held-out images that say nothing.
 

@@ -191,8 +191,9 @@ def test_a_class_without_a_usable_file_is_refused_before_training(folder, said):
 
 
 def test_stop_refuses_the_files(folder):
-    with pytest.raises(RuntimeError, match='2 of 6 image files are unusable'):
+    with pytest.raises(RuntimeError, match='2 of 6 image files are unusable') as err:
         from_folder(folder, unreadable='stop')
+    assert "; unreadable='skip' puts others of their class in" in str(err.value)
 
 
 def test_the_hook_names_what_the_workers_met(caplog):
