@@ -105,6 +105,37 @@ def test_a_class_without_a_training_image_is_named(root):
     assert len(from_list(root, num_classes=5, allow_empty=True)) == 4
 
 
+def test_labels_with_a_gap_are_refused_in_training(root):
+    (root / 'train.txt').write_text('a/1.jpg 0\na/2.jpg 0\nc/4.jpg 2\n')
+    message = r"train\.txt: .* each of the 3 classes, got none of 1: 'class 1' \(1\); "
+    with pytest.raises(ValueError, match=message):
+        from_list(root)
+    test = from_list(root, test_mode=True)
+    assert test.get_gt_labels().tolist() == [0, 0, 2]
+    with pytest.raises(
+        ValueError, match="each of the 3 classes, got none of 1: 'class"
+    ):
+        LongTailed(from_list(root, allow_empty=True))
+    assert LongTailed(test, allow_empty=True).class_counts.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_empty_images_are_named(root, test_mode):
+    (root / 'a/2.jpg').write_bytes(b'')
+    with pytest.raises(
+        RuntimeError, match=r'1 of 4 .*\n  .*/a/2\.jpg: the file is emp'
+    ):
+        from_list(root, test_mode=test_mode)
+    dataset = from_list(root, test_mode=test_mode, probe=0)
+    if test_mode:
+        runner = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=dataset))
+        with pytest.raises(RuntimeError, match=r'/a/2\.jpg: the file is empty'):
+            DatasetCheckHook().before_test(runner)
+    else:
+        with pytest.raises(RuntimeError, match=r'/a/2\.jpg: the file is empty'):
+            LongTailed(dataset)
+
+
 def test_class_counts_other_than_expected_are_refused(root):
     good = counts_hash([2, 1, 1])
     assert len(from_list(root, expected_counts=good)) == 4

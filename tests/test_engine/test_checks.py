@@ -58,6 +58,20 @@ def test_a_test_set_of_the_same_classes_passes():
     DatasetCheckHook().before_train(build_runner(digits('train'), digits()))
 
 
+def test_classes_without_a_test_image_are_named():
+    test = digits(indices=list(range(5)))
+    labels = {test.get_data_info(i)['gt_label'] for i in range(5)}
+    runner = build_runner(digits('train'), test)
+    lines = []
+    runner.logger = SimpleNamespace(warning=lines.append)
+    DatasetCheckHook().before_train(runner)
+    DatasetCheckHook().before_test(runner)
+    empty = [str(c) for c in range(10) if c not in labels]
+    for line, name in zip(lines, ('validation', 'test'), strict=True):
+        start = f'{len(empty)} of 10 classes have no {name} image and count in no '
+        assert line == f'{start}accuracy: {", ".join(empty[:3])}, ...'
+
+
 @pytest.mark.parametrize(
     ('classes', 'message'),
     [

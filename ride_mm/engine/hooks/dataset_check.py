@@ -23,7 +23,8 @@ class DatasetCheckHook(Hook):
     Validation and test need the classes of the training set in the same order (a folder
     per class is numbered by sorted names, so a renamed folder would shift all labels),
     labels that are classes, and readable files. Held-out images must not be among those
-    that are trained on. Of CIFAR it says if the preprocessor expects another order of
+    that are trained on. Classes that they have no image of are named: no figure says
+    anything of these. Of CIFAR it says if the preprocessor expects another order of
     the channels than the data set has.
 
     Args:
@@ -51,7 +52,7 @@ class DatasetCheckHook(Hook):
             return
         val = runner.val_dataloader.dataset
         same_classes(_classes(train), _classes(val), 'training', 'validation')
-        self._check_samples(val)
+        self._check_samples(runner, val, 'validation')
         if getattr(val, 'part', None) == 'val':
             nothing_shared(train, val)
 
@@ -60,14 +61,22 @@ class DatasetCheckHook(Hook):
         test = runner.test_dataloader.dataset
         same_classes(self._trained_classes, _classes(test), 'checkpoint', 'test')
         warn_of_channel_order(runner, test)
-        self._check_samples(test)
+        self._check_samples(runner, test, 'test')
 
-    def _check_samples(self, dataset: Any) -> None:
+    def _check_samples(self, runner: Runner, dataset: Any, name: str) -> None:
         classes = _classes(dataset)
         if classes is None or not hasattr(dataset, 'get_data_info'):
             return
-        paths = read_samples(dataset, classes)[2]
+        labels, _, paths = read_samples(dataset, classes)
         check_images([path for path in paths if path], self.check_images)
+        empty = np.setdiff1d(np.arange(len(classes)), labels)
+        if len(empty):
+            some = ', '.join(str(classes[c]) for c in empty[:MAX_NAMED])
+            more = ', ...' if len(empty) > MAX_NAMED else ''
+            runner.logger.warning(
+                f'{len(empty):,} of {len(classes):,} classes have no {name} image and '
+                f'count in no accuracy: {some}{more}'
+            )
 
 
 def _classes(dataset: Any) -> list[str] | None:
