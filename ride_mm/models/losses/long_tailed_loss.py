@@ -75,6 +75,13 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
 
     needs_every_class = False
 
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        if ('adjust' in own or 'sample_loss' in own) and 'class_losses' not in own:
+            # A closed form that it inherits is that of another loss.
+            cls.class_losses = LongTailedLoss.class_losses
+
     def __init__(
         self,
         reweight: Literal['deferred', 'always'] | None = None,
