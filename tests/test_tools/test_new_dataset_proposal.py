@@ -10,10 +10,11 @@ import torch
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
+from ride_mm.cli.new_dataset.config_text import experts_config, router_config
 from ride_mm.cli.new_dataset.folders import part_folders
 from ride_mm.cli.new_dataset.looks import Looks
 from ride_mm.cli.new_dataset.machine import Machine, this_machine
-from ride_mm.cli.new_dataset.names import plain_name
+from ride_mm.cli.new_dataset.names import Names, commands_of_experts, plain_name
 from ride_mm.cli.new_dataset.network import (
     choose_batch_size,
     choose_depth,
@@ -207,3 +208,69 @@ def test_parts_need_one_for_training(tmp_path):
     }
     (tmp_path / 'train').rmdir()
     assert part_folders(str(tmp_path)) == {}
+
+
+class TestTexts:
+    """What the configs say, for images and machines that no test has."""
+
+    def texts(self, machine, counts, asked=NOTHING, short_side=400.0):
+        looks = Looks((30, 20), (900, 800), short_side, Counter(), {})
+        source = source_of(counts)
+        proposal = propose(source, looks, machine, asked)
+        names = Names('birds', 'my configs')
+        one = experts_config(names, source, proposal, machine)
+        return proposal, one, router_config(names, proposal)
+
+    def settings(self, text):
+        found = {}
+        exec(
+            compile(text.replace('{{ fileDirname }}', '/lists'), 'config', 'exec'),
+            found,
+        )
+        return found
+
+    @pytest.mark.parametrize('machine', [CPU, GPU])
+    @pytest.mark.parametrize('short_side', [30.0, 400.0])
+    def test_schedules_of_any_length_stay_inside(self, machine, short_side):
+        for epochs in (1, 2, 3, 10, 60, 200):
+            asked = Namespace(**{**vars(NOTHING), 'epochs': epochs})
+            _, text, _ = self.texts(machine, [90, 9], asked, short_side)
+            config = self.settings(text)
+            *warm_up, steps = config['param_scheduler']
+            assert 0 <= config['default_hooks']['reweight']['reweight_epoch'] < epochs
+            assert max(steps['milestones']) <= max(1, epochs - 1)
+            assert steps['milestones'] == sorted(set(steps['milestones']))
+            for one in warm_up:
+                assert one['end'] < steps['milestones'][0]
+                assert one['start_factor'] * one['end'] == pytest.approx(1)
+            assert config['train_cfg']['max_epochs'] == epochs
+
+    def test_a_rate_belongs_to_a_batch_size(self):
+        for size, rate in ((256, 0.1), (64, 0.025), (1024, 0.1)):
+            asked = Namespace(**{**vars(NOTHING), 'batch_size': size})
+            text = self.texts(GPU, [9000, 90], asked)[1]
+            optimizer = self.settings(text)['optim_wrapper']['optimizer']
+            assert optimizer['lr'] == pytest.approx(rate)
+
+    def test_pretrained_weights_are_offered_where_there_are_some(self):
+        assert 'load_from = None' in self.texts(GPU, [9000, 90])[1]
+        assert 'load_from' not in self.texts(CPU, [9000, 90])[1]
+        assert 'load_from' not in self.texts(GPU, [9000, 90], short_side=30.0)[1]
+
+    def test_routers_start_from_the_last_epoch_with_logits_enough(self):
+        proposal, _, text = self.texts(GPU, [9000] + [90] * 60)
+        config = self.settings(text)
+        assert (
+            config['load_from'] == f'work_dirs/ride_birds/epoch_{proposal.epochs}.pth'
+        )
+        assert config['model']['head']['top_z'] == 50
+        assert self.settings(self.texts(CPU, [90, 9])[2])['model']['head']['top_z'] == 2
+
+    def test_commands_quote_what_a_shell_would_split(self):
+        proposal, text, _ = self.texts(CPU, [90, 9])
+        assert "'my configs/ride_birds.py'" in text
+        for name in ('train.py', 'test.py', 'infer.py'):
+            assert any(
+                name in line
+                for line in commands_of_experts(Names('birds', 'my configs'), proposal)
+            )

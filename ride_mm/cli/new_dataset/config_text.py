@@ -8,7 +8,17 @@ from .machine import Machine
 from .names import Names, checkpoint, commands_of_experts, commands_of_routers
 from .proposal import Proposal, expert_width
 from .source import Source
-from .templates import EXPERTS, LARGE_PIPELINES, OWN_TEST, ROUTER, SMALL_PIPELINES
+from .templates import (
+    EXPERTS,
+    LARGE_PIPELINES,
+    OWN_TEST,
+    PRETRAINED,
+    ROUTER,
+    SMALL_PIPELINES,
+)
+
+# Depths of which MMPretrain publishes weights that load.
+PUBLISHED = (18, 50)
 
 
 def experts_config(
@@ -36,6 +46,9 @@ def experts_config(
         epochs=p.epochs,
         many=p.many,
         few=p.few,
+        start=''
+        if p.depth not in PUBLISHED
+        else Template(PRETRAINED).substitute(depth=p.depth),
         num_experts=p.experts,
         num_classes=p.num_classes,
         backbone='RIDEResNetCIFAR' if p.small else 'RIDEResNet',

@@ -25,7 +25,7 @@ batch_size = $batch_size
 num_workers = $workers  # processes that load images
 # A class with more training images is many-shot, with fewer few-shot.
 shots = dict(many=$many, few=$few)
-
+$start
 model = dict(
     type='RIDEClassifier',
     num_experts=$num_experts,
@@ -102,6 +102,12 @@ default_hooks = dict(
 )
 '''
 
+PRETRAINED = """\
+# A file or address of MMPretrain's ResNet-$depth: the trunk takes its weights and, with
+# expert_width=1.0, each expert does. Worth it for few images.
+load_from = None
+"""
+
 OWN_TEST = """\
 dict(
     batch_size=batch_size,
@@ -147,9 +153,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(
-        type='ResizeEdge', scale=image_size * 8 // 7, edge='short', backend='pillow'
-    ),
+    dict(type='ResizeEdge', scale=image_size * 8 // 7, edge='short', backend='pillow'),
     dict(type='CenterCrop', crop_size=image_size),
     dict(type='PackInputs'),
 ]
@@ -178,9 +182,7 @@ train_dataloader = dict(
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
 )
-param_scheduler = [
-    dict(type='CosineAnnealingLR', T_max=$epochs, eta_min=0.0, by_epoch=True)
-]
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=$epochs, eta_min=0.0)]
 train_cfg = dict(max_epochs=$epochs, val_interval=$val_interval)
 val_evaluator = [
     dict(type='ShotAccuracy', many=$many, few=$few),
