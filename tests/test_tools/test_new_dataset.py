@@ -114,6 +114,8 @@ def test_the_configs_load_the_images_and_build(here, photos):
     assert config.model.head.type == 'RouterHead'
     one = Config.fromfile('configs_my_photos_e/ride_my_photos_e.py')
     assert config.load_from.endswith(f'/epoch_{one.train_cfg.max_epochs}.pth')
+    assert one.test_evaluator[0].items() >= one.shots.items()
+    assert config.test_evaluator[0] == one.test_evaluator[0]
 
 
 def test_the_folder_of_configs_may_be_moved(here, photos, tmp_path):

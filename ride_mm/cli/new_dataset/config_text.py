@@ -114,8 +114,6 @@ def router_config(names: Names, proposal: Proposal) -> str:
         init='kaiming' if p.small else 'default',
         epochs=p.router_epochs,
         val_interval=max(1, p.router_epochs // 5),
-        many=p.many,
-        few=p.few,
     )
 
 

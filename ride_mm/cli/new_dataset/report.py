@@ -6,7 +6,7 @@ from ...analysis.tables import format_table
 from ...utils.shots import shot_groups
 from .config_text import choices
 from .folders import described
-from .looks import Looks
+from .looks import Looks, lines_of_faults
 from .names import Names, commands_of_experts, commands_of_routers
 from .proposal import Proposal
 from .source import Source
@@ -34,7 +34,7 @@ def report_of_images(source: Source, looks: Looks, skipped: bool) -> str:
         lines.append(f'left out: {described(source.left_out)}')
     if skipped and looks.faults:
         lines.append(f'skipped, for they cannot be used: {len(looks.faults):,}')
-        lines += [f'  {path!r}: {fault}' for path, fault in looks.faults.items()]
+        lines.append(lines_of_faults(looks.faults))
     lines += source.notes
     return '\n'.join(lines)
 

@@ -185,7 +185,11 @@ optim_wrapper = dict(
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=$epochs, eta_min=0.0)]
 train_cfg = dict(max_epochs=$epochs, val_interval=$val_interval)
 val_evaluator = [
-    dict(type='ShotAccuracy', many=$many, few=$few),
+    dict(
+        type='ShotAccuracy',
+        many={{_base_.shots.many}},
+        few={{_base_.shots.few}},
+    ),
     dict(type='ExpertUsage'),
 ]
 test_evaluator = val_evaluator
