@@ -183,6 +183,11 @@ def test_average_is_its_equation_and_is_what_is_saved_and_validated(tmp_path):
     assert state['head.class_counts'].tolist() == [8, 8, 8]
     counted = {int(v) for k, v in state.items() if k.endswith('num_batches_tracked')}
     assert counted == {9}
+    (best,) = tmp_path.glob('best_*.pth')
+    kept = load_checkpoint_file(best)['state_dict']
+    iterations = 3 * int(best.stem.rsplit('_', 1)[1])
+    expected = average_of(watch.weights[:iterations])
+    torch.testing.assert_close(flat(kept[n] for n in names), expected)
     validated = runner.message_hub.get_scalar('val/score/nll').current()
     # The model goes on with its own weights, and is tested with the average.
     assert torch.equal(flat(runner.model.parameters()), watch.weights[-1])
