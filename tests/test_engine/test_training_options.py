@@ -253,6 +253,17 @@ def test_buffers_that_are_no_statistics_are_the_model_s_own():
     assert average.weight.item() == 2.25  # 1, then halfway to 2, then to 3.
 
 
+def test_the_mean_of_all_weights_is_an_average_too():
+    model = nn.Linear(1, 1)
+    hook = LTEMAHook(ema_type='StochasticWeightAverage', momentum=None)
+    runner = SimpleNamespace(model=model, iter=0)
+    hook.before_run(runner)
+    for step in (1.0, 2.0, 6.0):
+        model.weight.data.fill_(step)
+        hook.after_train_iter(runner, 0)
+    assert hook.ema_model.module.weight.item() == pytest.approx(3.0)
+
+
 @pytest.mark.parametrize(
     ('before', 'after', 'message'),
     [

@@ -29,8 +29,10 @@ class LTEMAHook(EMAHook):
     shorter than the training: 0.001 is 1000 iterations.
 
     Args:
-        momentum: Share of the newest weights in the average, in (0, 1).
-        ema_type: Of MMEngine's averages, ``'ExponentialMovingAverage'`` or another.
+        momentum: Share of the newest weights in the average, in (0, 1); None for an
+            average that has none.
+        ema_type: Of MMEngine's averages, ``'ExponentialMovingAverage'``,
+            ``'MomentumAnnealingEMA'`` or ``'StochasticWeightAverage'``.
         begin_epoch: Average from this 1-based epoch on, of copies before; not together
             with ``begin_iter``.
         begin_iter: The same in iterations.
@@ -43,14 +45,18 @@ class LTEMAHook(EMAHook):
 
     def __init__(
         self,
-        momentum: float = 0.001,
+        momentum: float | None = 0.001,
         ema_type: str = 'ExponentialMovingAverage',
         begin_epoch: int = 0,
         begin_iter: int = 0,
         **kwargs: Any,
     ) -> None:
-        if not 0 < momentum < 1:
-            raise ValueError(f'momentum: expected a number in (0, 1), got {momentum}')
+        if momentum is not None:
+            if not 0 < momentum < 1:
+                raise ValueError(
+                    f'momentum: expected a number in (0, 1), got {momentum}'
+                )
+            kwargs['momentum'] = momentum
         for name, value in dict(begin_epoch=begin_epoch, begin_iter=begin_iter).items():
             if type(value) is not int or value < 0:
                 raise ValueError(f'{name}: expected a whole number >= 0, got {value!r}')
@@ -68,7 +74,6 @@ class LTEMAHook(EMAHook):
             ema_type=ema_type,
             begin_epoch=begin_epoch,
             begin_iter=begin_iter,
-            momentum=momentum,
             update_buffers=True,
             **kwargs,
         )
