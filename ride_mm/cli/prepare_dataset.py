@@ -249,8 +249,13 @@ def check_complete(root: Path, wanted: Wanted, benchmark: Benchmark) -> None:
 
 
 def _remove_leftovers(root: Path, places: Sequence[str]) -> None:
-    """Remove what a killed extraction left half written."""
-    for folder in {(root / place).parent for place in places}:
+    """Remove what a killed extraction left half written; what is linked is not ours."""
+    folders = {
+        (root / place).parent
+        for place in places
+        if not (root / place.split('/', 1)[0]).is_symlink()
+    }
+    for folder in folders:
         for path in folder.glob(f'.*{TEMPORARY_SUFFIX}'):
             with suppress(OSError):
                 path.unlink()

@@ -115,7 +115,13 @@ def test_folders_are_linked(here, capsys):
     for path in ALL:
         (unpacked / path).parent.mkdir(parents=True, exist_ok=True)
         (unpacked / path).write_bytes(content(path))
+    theirs = unpacked / LISTS['train'][0].replace(
+        'train/n01440764/', 'train/n01440764/.'
+    )
+    theirs = theirs.with_name(f'{theirs.name}.ride_mm-tmp')
+    theirs.touch()
     assert prepare(here, '--lists', here / 'lists', '--images', unpacked) is None
+    assert theirs.exists()
     assert '12 images linked (train, val as a whole)' in capsys.readouterr().out
     assert (here / 'out/train').resolve() == unpacked / 'train'
     error = prepare(here, '--images', here / 'train.tar')
