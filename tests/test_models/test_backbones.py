@@ -182,10 +182,11 @@ def test_what_was_loaded_is_reported(monkeypatch):
     RIDEResNet(depth=18, num_experts=2).load_state_dict(plain, strict=False)
     assert len(lines) == 1
     assert 'trunk takes 60 of 60 tensors' in lines[0]
-    assert 'experts takes no stage' in lines[0]
+    assert 'each of 2 experts takes 0 of 60 tensors' in lines[0]
+    assert 'left as initialised: layer3 (layer3.0.conv1.weight: expected' in lines[0]
     assert 'expected (192, 128, 3, 3), got (256, 128, 3, 3)' in lines[0]
     RIDEResNet(depth=18, expert_width=1.0).load_state_dict(plain)
-    assert 'each of 3 experts takes layer3, layer4' in lines[1]
+    assert lines[1].endswith('each of 3 experts takes 60 of 60 tensors')
 
 
 def test_pretrained_weights_by_init_cfg(tmp_path):

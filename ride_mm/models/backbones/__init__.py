@@ -1,7 +1,13 @@
 """Backbones with a shared trunk and several experts."""
 
 from .expert_backbone import ExpertBackbone
+from .multi_expert_backbone import MultiExpertBackbone
 from .ride_resnet import RIDEResNet
 from .ride_resnet_cifar import RIDEResNetCIFAR
 
-__all__ = ['ExpertBackbone', 'RIDEResNet', 'RIDEResNetCIFAR']
+__all__ = [
+    'ExpertBackbone',
+    'MultiExpertBackbone',
+    'RIDEResNet',
+    'RIDEResNetCIFAR',
+]

@@ -6,7 +6,7 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .plain_weights import expand_plain_weights
+from .plain_weights import spread_plain_weights
 
 
 class ExpertBackbone(BaseBackbone, metaclass=ABCMeta):
@@ -57,8 +57,8 @@ class ExpertBackbone(BaseBackbone, metaclass=ABCMeta):
         """Map the shared feature map to expert ``e``'s, (N, D, H'', W'')."""
 
     @abstractmethod
-    def stages(self) -> list[list[nn.Module]]:
-        """The modules of each stage, from the stem on, of all experts together."""
+    def stages(self) -> list[list[nn.Module | nn.Parameter]]:
+        """What each stage is made of, from the stem on, of all experts together."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (N, 3, H, W) to E feature maps (N, D, H'', W'')."""
@@ -89,7 +89,7 @@ class ExpertBackbone(BaseBackbone, metaclass=ABCMeta):
         return self
 
     def _take_plain_weights(self, state_dict, prefix, *args) -> None:
-        expand_plain_weights(
+        spread_plain_weights(
             state_dict,
             prefix,
             self.state_dict(),
@@ -98,12 +98,12 @@ class ExpertBackbone(BaseBackbone, metaclass=ABCMeta):
         )
 
 
-def freeze(modules: list[nn.Module]) -> None:
-    """Put modules into eval mode and take them out of the training."""
-    for module in modules:
-        module.eval()
-        for parameter in module.parameters():
-            parameter.requires_grad = False
+def freeze(parts: list[nn.Module | nn.Parameter]) -> None:
+    """Put modules into eval mode and take them, or parameters, out of the training."""
+    for part in parts:
+        part.requires_grad_(False)
+        if isinstance(part, nn.Module):
+            part.eval()
 
 
 def freeze_batch_norm_statistics(module: nn.Module) -> None:

@@ -29,7 +29,8 @@ class RIDEClassifier(ImageClassifier):
 
     Args:
         backbone: Config of an :class:`ExpertBackbone`.
-        neck: Config of the pooling; it receives a tuple of E maps.
+        neck: Config of the pooling; it receives a tuple of E maps. None for a backbone
+            that pools itself.
         head: Config of a :class:`MultiExpertHead`.
         num_experts: Number of experts, E.
         distill: Configs of distillation losses by name, such as
@@ -55,6 +56,7 @@ class RIDEClassifier(ImageClassifier):
         backbone = _with_num_experts(backbone, num_experts, 'backbone')
         if isinstance(backbone, dict):
             backbone = MODELS.build(backbone)
+        _check_neck(neck, backbone)
         if head is not None:
             head = _with_num_experts(head, num_experts, 'head')
             if isinstance(head, dict):
@@ -177,6 +179,14 @@ def _with_num_experts(part: dict | nn.Module, num_experts: int, name: str):
             f'RIDEClassifier, got {given}; set model.num_experts only'
         )
     return dict(part, num_experts=num_experts) if isinstance(part, dict) else part
+
+
+def _check_neck(neck: dict | None, backbone: nn.Module) -> None:
+    if neck is not None and getattr(backbone, 'pools', False):
+        raise ValueError(
+            'neck: expected None, for the backbone pools by itself, got '
+            f'{neck["type"] if isinstance(neck, dict) else type(neck).__name__}'
+        )
 
 
 def _with_in_channels(head: dict, backbone: nn.Module) -> dict:
