@@ -10,6 +10,8 @@ from typing import Any
 import mmengine.registry
 import mmpretrain.registry
 
+from ..models.backbones.staging import STAGINGS
+
 PLACE = 'config in the checkpoint'
 ADVICE = 'put the config beside the checkpoint'
 CLASSIFIERS = ('RIDEClassifier', 'ImageClassifier')
@@ -148,8 +150,20 @@ def _check_model(model: dict) -> None:
             continue
         for part in parts(setting):
             if isinstance(part, Mapping) and 'type' in part:
-                allowed = places.get(name, ()) if part is setting else PARTS
+                outer = part is setting or (
+                    name == 'backbone' and _is_base(part, setting)
+                )
+                allowed = places.get(name, ()) if outer else PARTS
                 _check_origin(part['type'], known, allowed)
+
+
+def _is_base(part: Mapping, backbone: Any) -> bool:
+    """Whether a part is the plain backbone, of a known kind, that experts are made of."""
+    return (
+        backbone.get('type') == 'MultiExpertBackbone'
+        and part is backbone.get('base')
+        and part['type'] in STAGINGS
+    )
 
 
 def _check_origin(kind: Any, known: Mapping[str, str], modules: tuple) -> None:

@@ -75,6 +75,21 @@ class TestStoredConfig:
         left_out = {'distill', 'init_cfg', 'pretrained', 'train_cfg'}
         assert set(settings['model']) == set(cfg.model) - left_out
 
+    @pytest.mark.parametrize(
+        'backbone',
+        [
+            dict(type='MultiExpertBackbone', base=dict(type='TIMMBackbone')),
+            dict(type='MultiExpertBackbone', base=dict(type='LinearClsHead')),
+            dict(type='MultiExpertBackbone', other=dict(type='SwinTransformer')),
+            dict(type='ResNet', base=dict(type='SwinTransformer')),
+        ],
+    )
+    def test_only_a_known_base_is_allowed_inside_a_backbone(self, backbone):
+        model = dict(type='RIDEClassifier', backbone=backbone)
+        text = f'model = {model!r}\ntest_dataloader = dict()\n'
+        with pytest.raises(ValueError, match='where they belong, got'):
+            settings_in(text)
+
     def test_a_usual_network_is_allowed(self):
         model = dict(
             type='ImageClassifier',
