@@ -16,6 +16,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+# Items that wait for a thread at a time, lest a million of them fill the memory.
+BLOCK = 4096
+
 
 @contextmanager
 def progress_bar(
@@ -68,9 +71,10 @@ def map_in_threads(
     results = []
     try:
         with progress_bar(what, len(items)) as advance:
-            for result in pool.map(function, items):
-                results.append(result)
-                advance(1)
+            for start in range(0, len(items), BLOCK):
+                for result in pool.map(function, items[start : start + BLOCK]):
+                    results.append(result)
+                    advance(1)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return results

@@ -18,6 +18,8 @@ def test_results_keep_the_order_of_the_items():
 
     assert map_in_threads(double, range(5), 2, 'work') == [0, 2, 4, 6, 8]
     assert map_in_threads(double, [], 2, 'work') == []
+    many = range(progress.BLOCK + 5)
+    assert map_in_threads(str, many, 2, 'work') == [str(item) for item in many]
 
 
 def test_an_error_ends_it_and_what_was_not_begun_is_not_done():
