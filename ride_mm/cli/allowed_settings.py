@@ -158,7 +158,7 @@ def _check_model(model: dict) -> None:
 
 
 def _is_base(part: Mapping, backbone: Any) -> bool:
-    """Whether a part is the plain backbone, of a known kind, that experts are made of."""
+    """Whether a part is a plain backbone of a known kind, of which experts are made."""
     return (
         backbone.get('type') == 'MultiExpertBackbone'
         and part is backbone.get('base')
