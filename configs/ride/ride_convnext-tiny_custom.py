@@ -1,10 +1,11 @@
 """RIDE with 3 experts and ConvNeXt-T on images of one's own.
 
 As `ride_r50_custom.py`, as an example of any other backbone of MMPretrain: stages 3 and
-4 exist once per expert, of 3/4 width; 50 epochs of AdamW. `load_from` names the file or address of a plain ConvNeXt-T of
-MMPretrain; it fills the trunk, and with `model.backbone.expert_width=1.0` every expert,
-too. Narrower experts start anew, or with its first channels with
-`model.backbone.narrow_init=slice`. Not run on real images yet.
+4 exist once per expert, of 3/4 width; 50 epochs of AdamW. `load_from` names the file or
+address of a plain ConvNeXt-T of MMPretrain; it fills the trunk, and with
+`model.backbone.expert_width=1.0` every expert, too. Narrower experts start anew, or
+with the plain network's first channels by `model.backbone.narrow_init=slice`. Not run
+on real images yet.
 
     python tools/train.py configs/ride/ride_convnext-tiny_custom.py --cfg-options \
         model.head.num_classes=12 load_from=FILE_OR_ADDRESS
