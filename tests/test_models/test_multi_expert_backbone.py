@@ -14,6 +14,7 @@ from ride_mm.models.backbones import MultiExpertBackbone
 from ride_mm.models.backbones.plain_weights import leading_part
 from ride_mm.models.backbones.staging import STAGINGS, staging_for, staging_of
 from ride_mm.models.layers import modules_wanting_class_counts
+from ride_mm.models.teacher import Teacher
 
 init_default_scope('mmpretrain')
 
@@ -190,13 +191,14 @@ def test_one_expert_of_full_width_is_the_plain_network(base):
     assert not backbone(-images())[0].equal(got)
 
 
-def classifier(base, router=True, **settings):
+def classifier(base, router=True, distill=None, **settings):
     backbone = dict(type='MultiExpertBackbone', base=base, shared_stages=2, **settings)
     pools = MODELS.build(dict(backbone, num_experts=1)).pools
     model = MODELS.build(
         dict(
             type='RIDEClassifier',
             num_experts=3,
+            distill=distill,
             backbone=backbone,
             neck=None if pools else dict(type='GlobalAveragePooling'),
             head=dict(
@@ -255,6 +257,18 @@ def test_every_parameter_learns(base):
         if parameter.grad is None or not parameter.grad.isfinite().all()
     ]
     assert idle == []
+
+
+@pytest.mark.parametrize('base', [FEW[1], VIT], ids=name_of)
+def test_distillation_between_different_backbones(base):
+    student = classifier(base, router=False, distill=dict(kd=dict(type='KDLoss')))
+    student.teacher = Teacher(classifier(FEW[2], router=False))
+    samples = [DataSample().set_gt_label(i % 5) for i in range(4)]
+    losses = student.loss(images(4), samples)
+    losses['loss_kd'].backward()
+    learning = [p for p in student.backbone.parameters() if p.grad is not None]
+    assert losses['loss_kd'] > 0 and any(p.grad.any() for p in learning)
+    assert all(p.grad is None for p in student.teacher.classifier.parameters())
 
 
 @pytest.mark.parametrize('base', ALL, ids=name_of)

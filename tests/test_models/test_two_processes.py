@@ -1,5 +1,7 @@
 """Two processes give the gradients of one with the joint batch."""
 
+from unittest import mock
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -7,13 +9,21 @@ import torch.multiprocessing as mp
 from mmengine.model import MMDistributedDataParallel
 from mmpretrain.structures import DataSample
 
+from ride_mm.engine.hooks.sync_batch_norm_stats import (
+    SyncBatchNormStatsHook,
+    tracked_statistics,
+)
 from ride_mm.models import RIDEClassifier
 from ride_mm.models.teacher import Teacher
 
 COUNTS = [400, 90, 30, 4]
 # Halves of very different weight: one process sees the head, the other the tail.
-LABELS = [0, 0, 0, 1, 3, 3, 2, 3]
-FORMS = ('official', 'paper', 'mixed', 'router', 'kd', 'paper_kd', 'pkt', 'sp', 'crd')
+LABELS = [0, 3, 0, 3, 0, 2, 1, 3]
+FORMS = (
+    *('official', 'paper', 'mixed', 'grouped', 'router'),
+    *('kd', 'paper_kd', 'pkt', 'sp', 'crd'),
+)
+GROUPED = dict(type='GroupedBN', images_per_group=2)
 DISTILL = dict(
     kd=dict(type='KDLoss'),
     paper_kd=dict(type='KDLoss', form='paper'),
@@ -28,7 +38,7 @@ def build_model(form: str, num_experts: int = 2) -> torch.nn.Module:
     model = RIDEClassifier(
         num_experts=num_experts,
         distill={form: DISTILL[form]} if form in DISTILL else None,
-        backbone=dict(type='RIDEResNetCIFAR', depth=20),
+        backbone=dict(type='RIDEResNetCIFAR', depth=20, norm_cfg=GROUPED),
         neck=dict(type='GlobalAveragePooling'),
         head=dict(
             type='RouterHead' if form == 'router' else 'MultiExpertHead',
@@ -52,7 +62,8 @@ def build_model(form: str, num_experts: int = 2) -> torch.nn.Module:
             module.set_num_samples(20)
     if form in DISTILL:
         model.teacher = Teacher(build_model('official', num_experts=3))
-    return model.eval()  # BatchNorm sees one batch or two halves alike
+    # In eval mode or in groups BatchNorm sees one batch or two halves alike.
+    return model.train(form == 'grouped')
 
 
 def gradients(form: str, part: slice, wrap=lambda model: model) -> tuple:
@@ -75,7 +86,18 @@ def gradients(form: str, part: slice, wrap=lambda model: model) -> tuple:
     learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     found = {n.removeprefix('module.'): p.grad for n, p in learning}
     banks = [buffer for name, buffer in model.named_buffers() if name.endswith('.bank')]
-    return total.detach(), found | {f'bank {i}': bank for i, bank in enumerate(banks)}
+    found |= {f'bank {i}': bank for i, bank in enumerate(banks)}
+    if form == 'grouped':
+        found |= {n: m.running_var for n, m in averaged_statistics(model)}
+    return total.detach(), found
+
+
+def averaged_statistics(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
+    runner = mock.Mock(model=model)
+    hook = SyncBatchNormStatsHook()
+    hook.after_train_iter(runner)
+    hook.after_train_epoch(runner)
+    return [(n.removeprefix('module.'), m) for n, m in tracked_statistics(model)]
 
 
 def one_of_two(rank: int, address: str, out: str) -> None:
@@ -83,7 +105,8 @@ def one_of_two(rank: int, address: str, out: str) -> None:
     torch.set_num_threads(1)
     result = {}
     for form in FORMS:
-        part = slice(0, 4) if rank == 0 else slice(4, 8)
+        # As MMEngine's sampler deals images out.
+        part = slice(rank, None, 2)
         loss, result[form] = gradients(form, part, MMDistributedDataParallel)
         dist.all_reduce(loss)
         result[form]['loss'] = loss / 2

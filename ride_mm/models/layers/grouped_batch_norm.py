@@ -16,11 +16,14 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
     ``norm_cfg=dict(type='GroupedBN', images_per_group=32)`` one GPU, or several, have
     those of the recipe. In eval mode it is BatchNorm, and so is its state dict.
 
+    Of G groups, group g has every G-th image from image g on. MMEngine's sampler deals
+    images out to processes in the same way, so that the groups of one process are those
+    of several with a part of the batch each: the training is the same.
+
     Args:
         num_features: Channels, C.
-        images_per_group: Images that are normalised together, in the order of the
-            batch. What is left over is a smaller group; a single image joins the one
-            before.
+        images_per_group: The most images that are normalised together; a batch that
+            they do not divide has smaller groups, whose sizes differ by one at most.
         running: Running statistics follow the ``'mean'`` of the groups, weighted by
             their images, or the ``'first'`` group, as with PyTorch's ``DataParallel``.
         **kwargs: Of ``torch.nn.BatchNorm2d``.
@@ -46,23 +49,40 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise images (N, C, H, W)."""
-        groups = group_sizes(len(x), self.images_per_group)
-        if not self.training or len(groups) == 1:
+        groups = number_of_groups(len(x), self.images_per_group)
+        if not self.training or groups == 1:
             return super().forward(x)
         self._check_input_dim(x)
-        statistics = x.new_zeros(2, len(groups), x.shape[1], dtype=torch.float32)
-        parts = []
-        for g, part in enumerate(x.split(groups)):
-            # With a momentum of one it writes down the group's own statistics.
-            mean, var = statistics[:, g]
-            parts.append(
-                F.batch_norm(
-                    part, mean, var, self.weight, self.bias, True, 1.0, self.eps
-                )
-            )
+        statistics = x.new_zeros(2, groups, x.shape[1], dtype=torch.float32)
+        if len(x) % groups == 0:
+            out = self._normalise_evenly(x, statistics)
+        else:
+            parts = [self._normalise(x[g::groups], s) for g, s in _each(statistics)]
+            order = torch.cat([torch.arange(g, len(x), groups) for g in range(groups)])
+            out = torch.cat(parts)[order.argsort().to(x.device)]
         if self.track_running_stats:
-            self._follow(statistics, groups)
-        return torch.cat(parts)
+            sizes = [len(range(g, len(x), groups)) for g in range(groups)]
+            self._follow(statistics, sizes)
+        return out
+
+    def _normalise_evenly(self, x: Tensor, statistics: Tensor) -> Tensor:
+        """Normalise in one call: block g of row k is image k * G + g."""
+        groups = statistics.shape[1]
+        rows = x.reshape(len(x) // groups, groups * x.shape[1], *x.shape[2:])
+        out = self._normalise(rows, statistics.flatten(1), repeat=groups)
+        out = out.reshape(x.shape)
+        if x.is_contiguous():
+            return out
+        return out.contiguous(memory_format=torch.channels_last)
+
+    def _normalise(self, x: Tensor, statistics: Tensor, repeat: int = 1) -> Tensor:
+        """Normalise a group and write its mean and variance down, (2, C)."""
+        weight, bias = (
+            w if w is None else w.repeat(repeat) for w in (self.weight, self.bias)
+        )
+        mean, var = statistics
+        # With a momentum of one they become the batch's own.
+        return F.batch_norm(x, mean, var, weight, bias, True, 1.0, self.eps)
 
     def _follow(self, statistics: Tensor, groups: list[int]) -> None:
         """Move the running mean and variance, given the groups', (2, G, C)."""
@@ -83,12 +103,11 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
         return f'{super().extra_repr()}, images_per_group={self.images_per_group}'
 
 
-def group_sizes(images: int, images_per_group: int) -> list[int]:
-    """Images of each group of a batch; none has a single one if there are more."""
-    sizes = [images_per_group] * (images // images_per_group)
-    left = images % images_per_group
-    if left == 1 and sizes:
-        sizes[-1] += 1
-    elif left:
-        sizes.append(left)
-    return sizes
+def number_of_groups(images: int, images_per_group: int) -> int:
+    """Groups of a batch; none has a single image if there are more."""
+    return max(1, min(-(-images // images_per_group), images // 2))
+
+
+def _each(statistics: Tensor) -> list[tuple[int, Tensor]]:
+    """Each group and where its mean and variance go, (2, C)."""
+    return [(g, statistics[:, g]) for g in range(statistics.shape[1])]
