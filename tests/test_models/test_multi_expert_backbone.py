@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmpretrain.models import ResNet
 from mmpretrain.registry import MODELS
@@ -442,6 +443,34 @@ def test_learning_rates_by_depth_follow_the_plain_network():
     ):
         expected = plain.get_layer_depth(theirs, 'backbone.')
         assert backbone.get_layer_depth(ours, 'backbone.') == expected
+
+
+@pytest.mark.parametrize('base', [FEW[1], SWIN, VIT], ids=name_of)
+def test_learning_rates_decay_with_depth(base):
+    model = classifier(base, router=False)
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            constructor='LearningRateDecayOptimWrapperConstructor',
+            optimizer=dict(type='AdamW', lr=1.0, weight_decay=0.05),
+            paramwise_cfg=dict(layer_decay_rate=0.5),
+        ),
+    )
+    rate_of = {
+        p: group['lr'] for group in wrapper.param_groups for p in group['params']
+    }
+    rates = {name: rate_of[p] for name, p in model.named_parameters()}
+    assert all(rates[name] == 1 for name in rates if name.startswith('head.'))
+    trunk, *experts = (
+        [rates[name] for name in rates if name.startswith(f'backbone.{part}.')]
+        for part in ('trunk', 'experts.0', 'experts.1')
+    )
+    assert min(trunk) < min(experts[0]) < max(experts[0]) <= 1
+    assert experts[0] == experts[1]
+    with pytest.raises(
+        TypeError, match='knows the depth of its layers, got MobileNetV3'
+    ):
+        multi(FEW[2]).get_layer_depth('backbone.trunk.layer0.x', 'backbone.')
 
 
 def test_a_derived_class_is_known_unless_its_forward_differs():

@@ -135,8 +135,16 @@ class MultiExpertBackbone(ExpertBackbone):
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter and number of depths, as the plain backbone counts.
 
-        For learning rates that decay with depth; backbones without it have no such.
+        For learning rates that decay with depth.
+
+        Raises:
+            TypeError: If the plain backbone does not count it.
         """
+        if not hasattr(self.trunk, 'get_layer_depth'):
+            raise TypeError(
+                'layer_decay_rate: expected a backbone that knows the depth of its '
+                f'layers, got {type(self.trunk).__name__}'
+            )
         home, _, rest = param_name.removeprefix(prefix).partition('.')
         if home == 'experts':
             rest = rest.partition('.')[2]
