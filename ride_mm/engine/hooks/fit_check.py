@@ -79,8 +79,10 @@ class FitCheckHook(Hook):
                 'model.distill: expected default_hooks.teacher=dict(type="KDHook", '
                 'config=..., checkpoint=...), which brings the teacher, got none'
             )
-        pretrained = (_unwrapped(runner.model).init_cfg or {}).get('type')
-        if _routed(runner) and not runner._has_loaded and pretrained != 'Pretrained':
+        init = _unwrapped(runner.model).init_cfg or []
+        init = init if isinstance(init, (list, tuple)) else [init]
+        pretrained = any(one['type'] == 'Pretrained' for one in init)
+        if _routed(runner) and not runner._has_loaded and not pretrained:
             raise CheckpointError(
                 'RouterHead trains routers between experts that are trained already: '
                 "expected load_from=CHECKPOINT, stage one's, got none"
