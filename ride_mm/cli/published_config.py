@@ -5,6 +5,8 @@ The text is edited as data: a config is a program, and it is not run here.
 
 import ast
 
+from .config_syntax import parse_config
+
 # Settings that say where a run was, what it began with and who taught it.
 LOCAL = ('work_dir', 'load_from', 'resume', 'default_hooks.teacher', 'model.distill')
 # What MMEngine writes; the names are those of ``dict(...)`` and of numbers.
@@ -31,7 +33,7 @@ def without_local_settings(text: str) -> str:
         ValueError: If the text has anything else.
     """
     try:
-        statements = ast.parse(text).body
+        statements = parse_config(text)
         kept = [_edited(statement, text) for statement in statements]
     except (SyntaxError, RecursionError, MemoryError) as err:
         raise ValueError(f'expected Python, got {type(err).__name__}') from None

@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from ..utils import resource_root
 from .allowed_settings import check_allowed, without_training
+from .config_syntax import parse_config
 
 KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_evaluator', 'test_cfg')
 # Others may write files wherever they are told to.
@@ -35,7 +36,7 @@ def settings_in(text: str) -> dict[str, Any]:
             :func:`~ride_mm.cli.allowed_settings.check_allowed` refuses.
     """
     try:
-        statements = ast.parse(text).body
+        statements = parse_config(text)
         settings = {
             statement.targets[0].id: _value(statement.value)
             for statement in statements

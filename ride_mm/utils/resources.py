@@ -48,7 +48,9 @@ def find_config(name_or_path: str | Path) -> Path:
     }
     if str(name_or_path) in shipped:
         return shipped[str(name_or_path)]
-    similar = difflib.get_close_matches(path.stem, shipped, n=5)
+    longer = [name for name in shipped if name.startswith(path.stem)]
+    alike = difflib.get_close_matches(path.stem, shipped, n=5)
+    similar = list(dict.fromkeys([*longer, *alike]))[:5]
     hint = f'similar names: {", ".join(similar)}' if similar else 'no similar name'
     raise FileNotFoundError(
         f'expected the path of a config or the name of one in '

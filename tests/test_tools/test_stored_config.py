@@ -63,6 +63,21 @@ class TestStoredConfig:
             settings_in(f'{text}{changed}\n')
         assert not (tmp_path / 'CANARY').exists()
 
+    def test_keys_that_are_no_names(self):
+        hashes = {'exp-10': 'a', 'step-50': 'b'}
+        dataset = dict(type='LongTailed', expected_hash=hashes)
+        cfg = Config(
+            dict(
+                model=dict(type='ImageClassifier'),
+                test_dataloader=dict(dataset=dataset),
+            )
+        )
+        assert 'dict({' in cfg.pretty_text
+        got = settings_in(cfg.pretty_text)
+        assert got['test_dataloader']['dataset']['expected_hash'] == hashes
+        with pytest.raises(ValueError, match='expected numbers'):
+            settings_in(cfg.pretty_text.replace('dict({', 'dict(open, {'))
+
     @pytest.mark.parametrize('name', shipped_configs())
     def test_what_ride_mm_ships_is_allowed(self, name):
         cfg = Config.fromfile(shipped_configs()[name])
