@@ -22,6 +22,8 @@ from .errors import UsageError
 from .options import OptionsAction, merge_options
 from .schedule import scale_schedule
 
+# Where the code of ride_mm lies.
+PACKAGE = Path(__file__).parents[1]
 # Exit status of a program that Ctrl-C ended.
 INTERRUPTED = 128 + 2
 # Seconds that the other processes leave to the first one to tell what is wrong.
@@ -173,7 +175,12 @@ def run_main(
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     try:
         return main(args)
-    except USER_ERRORS as err:
+    except Exception as err:
+        if isinstance(err, OSError) and err.filename is not None:
+            # From any process: a disk may be full, or a file absent, on one machine.
+            _exit(f'error: {err.filename}: {err.strerror or err}', error_status)
+        if not (isinstance(err, USER_ERRORS) or says_expected(err)):
+            raise
         if not is_first_process():
             # The first one tells the same; the launcher ends all when the first of any
             # has ended, so wait for that. What is wrong here alone is told here.
@@ -183,11 +190,22 @@ def run_main(
         if is_first_process():
             print('interrupted', file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except OSError as err:
-        if err.filename is None:
-            raise
-        # From any process: a disk may be full, or a file absent, on one machine only.
-        _exit(f'error: {err.filename}: {err.strerror or err}', error_status)
+
+
+def says_expected(err: Exception) -> bool:
+    """Whether an error is one of ours that tells its user what is wrong.
+
+    That is what the package itself raises with the words "expected" or "unusable", not
+    what something that it calls does.
+    """
+    if not isinstance(err, (ValueError, TypeError, RuntimeError)):
+        return False
+    raised = err.__traceback__
+    while raised is not None and raised.tb_next is not None:
+        raised = raised.tb_next
+    file = raised.tb_frame.f_code.co_filename if raised else ''
+    ours = Path(file).is_relative_to(PACKAGE)
+    return ours and any(word in str(err) for word in ('expected', 'unusable'))
 
 
 def _exit(message: str, status: int) -> NoReturn:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -21,7 +22,7 @@ from .common import (
 )
 from .errors import UsageError
 from .processes import processes
-from .work_dir import locked, refuse_earlier_run, remove_earlier_run
+from .work_dir import DiscardHook, earlier_run, locked, refuse_earlier_run
 
 PRECISIONS = ('fp16', 'bf16')
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -109,10 +110,15 @@ def train(args: argparse.Namespace) -> None:
     # The first process holds the work directory. All look into it before they are
     # connected, thus before any of them writes checkpoints of this run.
     with locked(cfg.work_dir) if is_first_process() else nullcontext():
-        set_work_dir(cfg, bool(args.resume or cfg.get('resume')), args.overwrite)
+        earlier = set_work_dir(
+            cfg, bool(args.resume or cfg.get('resume')), args.overwrite
+        )
         set_start(cfg, args.resume)
         with processes(cfg):
-            build_runner(cfg).train()
+            runner = build_runner(cfg)
+            if earlier:
+                runner.register_hook(DiscardHook(earlier), priority='LOWEST')
+            runner.train()
 
 
 def set_precision(optim_wrapper: ConfigDict, precision: str) -> None:
@@ -180,7 +186,7 @@ def set_start(cfg: Config, resume: str | None) -> None:
         )
 
 
-def set_work_dir(cfg: Config, resuming: bool, overwrite: bool) -> None:
+def set_work_dir(cfg: Config, resuming: bool, overwrite: bool) -> list[Path]:
     """See to it that a new run does not mix with an earlier one.
 
     Args:
@@ -188,14 +194,16 @@ def set_work_dir(cfg: Config, resuming: bool, overwrite: bool) -> None:
         resuming: Whether to go on was asked for, though there may be nothing yet.
         overwrite: Whether the checkpoints of an earlier run are to be removed.
 
+    Returns:
+        What is to be removed when the run begins.
+
     Raises:
         UsageError: If it would, or if the options contradict each other.
     """
     if overwrite and resuming:
         raise UsageError('--overwrite: expected to start anew, got --resume too')
-    if overwrite and is_first_process():
-        removed = remove_earlier_run(cfg.work_dir, cfg.get('load_from'))
-        if removed:
-            say(f'Removed from {cfg.work_dir}: {", ".join(removed)}.')
-    elif not (overwrite or resuming):
+    if overwrite:
+        return earlier_run(cfg.work_dir, cfg.get('load_from'))
+    if not resuming:
         refuse_earlier_run(cfg.work_dir)
+    return []

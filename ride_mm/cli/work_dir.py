@@ -2,9 +2,13 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from .errors import UsageError
 
@@ -70,15 +74,15 @@ def refuse_earlier_run(work_dir: str | Path) -> None:
         )
 
 
-def remove_earlier_run(work_dir: str | Path, load_from: str | None) -> list[str]:
-    """Remove the checkpoints of an earlier run, nothing else.
+def earlier_run(work_dir: str | Path, load_from: str | None) -> list[Path]:
+    """Find the checkpoints of an earlier run, nothing else.
 
     Args:
         work_dir: Where they are.
         load_from: The weights that training is to start from, which must not be there.
 
     Returns:
-        The names of what was removed.
+        What a run that starts anew has to remove.
 
     Raises:
         UsageError: If the weights to start from would be removed.
@@ -90,9 +94,30 @@ def remove_earlier_run(work_dir: str | Path, load_from: str | None) -> list[str]
             f'--overwrite: expected weights to start from outside of {work_dir}, whose '
             f'checkpoints it removes, got load_from={load_from}'
         )
-    for path in found:
-        path.unlink()
-    return [path.name for path in found]
+    return found
+
+
+class DiscardHook(Hook):
+    """Removes the checkpoints of an earlier run, once the new one begins.
+
+    That is after all that may refuse it: the model and data are built, and the checks
+    before the first batch have passed.
+
+    Args:
+        paths: The files.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__()
+        self.paths = paths
+
+    def before_train(self, runner: Runner) -> None:
+        """Remove them, in one process."""
+        if is_main_process():
+            for path in self.paths:
+                path.unlink(missing_ok=True)
+            names = ', '.join(path.name for path in self.paths)
+            runner.logger.info(f'Removed of the earlier run: {names}')
 
 
 def _files(work_dir: str | Path, patterns: tuple[str, ...]) -> list[Path]:

@@ -91,7 +91,10 @@ def read_text(path: str) -> tuple[str, str]:
     except (OSError, EOFError, zlib.error) as err:
         raise ValueError(f'{path}: expected a complete gzip file, got {err}') from err
     except UnicodeDecodeError as err:
-        raise ValueError(f'{path}: expected a text in UTF-8, got {err}') from err
+        raise ValueError(
+            f'{path}: expected a text in UTF-8, got {err}; save it as UTF-8 (in Excel '
+            "'CSV UTF-8')"
+        ) from err
     if '\0' in text:
         raise ValueError(f'{path}: expected a text, got one with zero bytes')
     return path, text

@@ -166,7 +166,9 @@ def find_column(
     if name is None and optional:
         return None
     expected = repr(name) if name is not None else f'one of {", ".join(guesses)}'
-    hint = '' if name is not None else f'; name yours with {what}_column'
+    hint = (
+        '' if name is not None else f'; name yours with {what}_column (--{what}-column)'
+    )
     raise ValueError(
         f'expected a column with the {what}, {expected}, got '
         f'{", ".join(map(repr, header))}{hint}'

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.runner import BaseLoop
+from mmpretrain.models import ResNet
 
 from ride_mm.datasets import Digits, LongTailed
 from ride_mm.engine.checkpoint_io import CheckpointError
@@ -208,3 +209,28 @@ def test_routers_need_a_checkpoint():
     FitCheckHook().before_train(
         SimpleNamespace(model=build_model(), _has_loaded=False, hooks=[])
     )
+
+
+def test_weights_of_which_nothing_fits_are_refused():
+    other = {f'backbone.{k}': v for k, v in ResNet(depth=18).state_dict().items()}
+    with pytest.raises(CheckpointError, match='none that fit:\n  experts: expected 2'):
+        start(build_model(), dict(state_dict=other))
+    head = {k: v for k, v in build_model().state_dict().items() if 'head' in k}
+    with pytest.raises(CheckpointError, match='none that fit'):
+        start(build_model(), dict(state_dict=head))
+
+
+def test_weights_of_a_plain_network_need_their_prefix():
+    plain = ResNet(depth=18).state_dict()
+    model = RIDEClassifier(
+        num_experts=2,
+        backbone=dict(type='RIDEResNet', depth=18),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='MultiExpertHead', num_classes=3),
+    )
+    before = {k: v.clone() for k, v in plain.items()}
+    with pytest.raises(CheckpointError, match=r"lack 'backbone\.': give the file to"):
+        start(model, dict(state_dict=plain))
+    prefixed = {f'backbone.{k}': v for k, v in plain.items()}
+    assert start(model, dict(state_dict=prefixed)) == []
+    assert list(prefixed) == [f'backbone.{k}' for k in before]

@@ -175,7 +175,7 @@ def test_reduced_experts_leave_the_stages_that_do_not_fit(tmp_path):
 def test_what_was_loaded_is_reported(monkeypatch):
     lines = []
     monkeypatch.setattr(
-        'ride_mm.models.backbones.plain_weights.print_log',
+        'ride_mm.models.backbones.expert_backbone.print_log',
         lambda message, **_: lines.append(message),
     )
     plain = ResNet(depth=18).state_dict()

@@ -374,7 +374,7 @@ def test_the_shared_merging_of_swin_leads_to_the_experts_width():
 def test_what_was_taken_is_told(monkeypatch):
     lines = []
     monkeypatch.setattr(
-        'ride_mm.models.backbones.plain_weights.print_log',
+        'ride_mm.models.backbones.expert_backbone.print_log',
         lambda message, **_: lines.append(message),
     )
     base = dict(type='ResNet', depth=18)
@@ -502,6 +502,11 @@ def test_another_backbone_can_be_made_known(monkeypatch):
         (dict(shared_stages=2.0), 'shared_stages: expected a whole number .* got 2.0'),
         (dict(expert_width=0), r'expert_width: expected a number in \(0, 1\], got 0'),
         (dict(expert_width=1.5), r'expert_width: expected a number in \(0, 1\]'),
+        (dict(expert_width='0.5'), r"a number in \(0, 1\], got '0.5'"),
+        (
+            dict(base=dict(type='SwinTransformer', img_size=64), expert_width=0.75),
+            r'^The input shape \(4, 4\) is smaller than the window size',
+        ),
         (dict(narrow_init='none'), "narrow_init: expected one of .* got 'none'"),
         (dict(num_experts=0), 'num_experts: expected a whole number >= 1'),
         (
@@ -534,7 +539,7 @@ def test_another_backbone_can_be_made_known(monkeypatch):
 )
 def test_bad_settings(settings, message):
     arguments = dict(base=dict(type='ResNet', depth=18), num_experts=2) | settings
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, AssertionError), match=message):
         MultiExpertBackbone(**arguments)
 
 

@@ -308,7 +308,7 @@ def test_folders_of_another_form_are_refused(here, tmp_path):
         (['--name', 'Mein Satz'], "'mein_satz' would do"),
         (['--out', "it's"], 'path without "\'"'),
         (['--label-column', 'x'], '--label-column: expected --table'),
-        (['--table', 'no.csv'], '--table: expected a file, got neither no.csv nor'),
+        (['--table', 'no.csv'], '--table: expected a file, found none: no.csv nor'),
     ],
 )
 def test_bad_options_are_refused(here, tmp_path, options, message):

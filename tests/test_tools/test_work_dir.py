@@ -1,5 +1,6 @@
 """A work directory belongs to one training."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,9 +12,9 @@ from ride_mm.cli import train_main
 from ride_mm.cli.errors import UsageError
 from ride_mm.cli.work_dir import (
     LOCK,
+    earlier_run,
     locked,
     refuse_earlier_run,
-    remove_earlier_run,
 )
 
 # Holds the lock, starts a worker, says so and waits to be killed.
@@ -45,10 +46,23 @@ def started(monkeypatch):
     """The configs of the runs that would have been started."""
     forget_runs()
     started = []
-    monkeypatch.setattr(
-        'ride_mm.cli.training.build_runner',
-        lambda cfg: type('Runner', (), {'train': lambda self: started.append(cfg)})(),
-    )
+
+    class Runner:
+        logger = logging.getLogger('runner')
+
+        def __init__(self, cfg):
+            self.cfg, self.hooks = cfg, []
+
+        def register_hook(self, hook, priority):
+            assert priority == 'LOWEST'
+            self.hooks.append(hook)
+
+        def train(self):
+            for hook in self.hooks:
+                hook.before_train(self)
+            started.append(self.cfg)
+
+    monkeypatch.setattr('ride_mm.cli.training.build_runner', Runner)
     return started
 
 
@@ -114,17 +128,33 @@ def test_resuming_where_only_the_pointer_is_left_starts(tmp_path, started):
     assert not started[0].resume
 
 
-def test_overwrite_removes_the_earlier_run_and_nothing_else(earlier, started, capsys):
-    train(earlier, '--overwrite')
+def test_overwrite_removes_the_earlier_run_and_nothing_else(earlier, started, caplog):
+    with caplog.at_level('INFO', 'runner'):
+        train(earlier, '--overwrite')
     assert len(started) == 1
     left = {path.name for path in earlier.iterdir()}
     assert left == {*OTHERS, LOCK, 'epoch_2.pth', 'sub'}
     assert (earlier / 'sub' / 'epoch_1.pth').is_file()
-    assert 'best_score_epoch_1.pth' in capsys.readouterr().out
+    assert 'best_score_epoch_1.pth' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('load_from=nowhere.pth', 'got nowhere.pth: no such file'),
+        ('model.num_experts=0', 'num_experts: expected a whole number >= 1, got 0'),
+        ('model.head.num_classes=7', 'expected num_classes=7 classes, got 10'),
+    ],
+)
+def test_a_run_that_cannot_begin_removes_nothing(earlier, option, message):
+    forget_runs()
+    with pytest.raises(SystemExit, match=message):
+        train(earlier, '--overwrite', '--cfg-options', option)
+    assert {path.name for path in earlier.iterdir()} >= {*RUN, *OTHERS}
 
 
 def test_only_the_first_process_removes(earlier, started, monkeypatch):
-    monkeypatch.setenv('RANK', '1')
+    monkeypatch.setattr('ride_mm.cli.work_dir.is_main_process', lambda: False)
     train(earlier, '--overwrite')
     assert {path.name for path in earlier.iterdir()} >= {*RUN, *OTHERS}
 
@@ -136,7 +166,7 @@ def test_overwrite_and_resume_contradict_each_other(earlier, started):
 
 def test_weights_to_start_from_are_not_removed(earlier):
     with pytest.raises(UsageError, match='expected weights to start from outside'):
-        remove_earlier_run(earlier, str(earlier / 'epoch_1.pth'))
+        earlier_run(earlier, str(earlier / 'epoch_1.pth'))
     assert {path.name for path in earlier.iterdir()} >= set(RUN)
 
 

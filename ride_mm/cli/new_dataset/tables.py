@@ -54,11 +54,11 @@ def find_table(root: str, name: str) -> str:
         UsageError: If it is in neither place.
     """
     name = os.path.expanduser(name)
-    places = (name, os.path.join(root, name))
+    places = list(dict.fromkeys((name, os.path.join(root, name))))
     for path in places:
         if os.path.isfile(path):
             return path
-    raise UsageError(f'--table: expected a file, got neither {" nor ".join(places)}')
+    raise UsageError(f'--table: expected a file, found none: {" nor ".join(places)}')
 
 
 def _from_table(

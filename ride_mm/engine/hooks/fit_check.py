@@ -20,6 +20,7 @@ THRESHOLDS = 'head.threshold_logits'
 TRAINING_ONLY = 'distill.'
 # What stage two trains, and stage one's checkpoint does not have.
 ROUTER = 'head.router.'
+BACKBONE = 'backbone.'
 MAX_NAMED = 3
 
 
@@ -28,9 +29,9 @@ class FitCheckHook(Hook):
     """Refuses a checkpoint whose tensors are not those of the model.
 
     MMEngine tests the model with whatever fits and random numbers elsewhere. Starting a
-    training from another model's weights (``load_from``) stays as loose as it is, but
-    for the training of routers, which needs all of stage one: experts are not trained
-    there, so that whatever is missing would stay random.
+    training from another model's weights (``load_from``) takes whatever fits, if only
+    something of the backbone does. The training of routers needs all of stage one:
+    experts are not trained there, so that whatever is missing would stay random.
     """
 
     priority = 'VERY_HIGH'
@@ -49,7 +50,7 @@ class FitCheckHook(Hook):
         if broken:
             raise CheckpointError(f'the checkpoint is broken:{first_of(broken)}')
         if starting and not _routed(runner):
-            warn_of_fresh_tensors(runner, checkpoint.get('state_dict', checkpoint))
+            check_start(runner, checkpoint.get('state_dict', checkpoint))
             return
         expected = named(_unwrapped(runner.model).state_dict())
         got = named(checkpoint.get('state_dict', checkpoint))
@@ -89,23 +90,58 @@ class FitCheckHook(Hook):
             )
 
 
-def warn_of_fresh_tensors(runner: Runner, state_dict: Mapping[str, Tensor]) -> None:
+def check_start(runner: Runner, state_dict: Mapping[str, Tensor]) -> None:
     """Say in the log how much of a model comes from a checkpoint, and what does not.
 
-    A plain network's stages go into every expert; ``plain_weights`` tells of these.
+    A plain network's stages go into every expert.
+
+    Raises:
+        CheckpointError: If nothing of the backbone does.
     """
-    model = without_training_only(_unwrapped(runner.model).state_dict())
+    model = _unwrapped(runner.model)
+    own = without_training_only(model.state_dict())
     got = named(state_dict)
-    if count_experts(model) and not count_experts(got):
-        return
-    found = misfits(model, without_training_only(got))
-    learnt = [name for name in model if not name.endswith(OPTIONAL)]
-    taken = sum(_shape(got.get(name)) == _shape(model[name]) for name in learnt)
-    if found:
-        runner.logger.warning(
-            f'load_from: {taken} of {len(learnt)} tensors are taken, the others start '
-            f'anew:{first_of(found)}'
+    plain = spread(model, got)
+    learnt = [name for name in own if not name.endswith(OPTIONAL)]
+    taken = [name for name in learnt if _shape(got.get(name)) == _shape(own[name])]
+    backbone = any(name.startswith(BACKBONE) for name in learnt)
+    if not any(name.startswith(BACKBONE) or not backbone for name in taken):
+        raise CheckpointError(
+            f'load_from: expected weights of this model or of its plain network, got '
+            f'none that fit{without_prefix(model, state_dict)}:'
+            f'{first_of(misfits(own, named(state_dict)))}'
         )
+    found = misfits(own, without_training_only(got))
+    if found and not plain:  # Which tells of itself when it is loaded.
+        runner.logger.warning(
+            f'load_from: {len(taken)} of {len(learnt)} tensors are taken, the others '
+            f'start anew:{first_of(found)}'
+        )
+
+
+def spread(model: nn.Module, state_dict: dict[str, Tensor]) -> bool:
+    """Rename a plain network's tensors to those of a model with experts, in place.
+
+    Returns:
+        Whether they were a plain network's.
+    """
+    backbone = getattr(model, 'backbone', None)
+    if not hasattr(backbone, 'spread_plain_weights'):
+        return False
+    return backbone.spread_plain_weights(state_dict, BACKBONE) is not None
+
+
+def without_prefix(model: nn.Module, state_dict: Mapping[str, Tensor]) -> str:
+    """A hint, if the tensors would fit under the backbone's names."""
+    own = model.state_dict()
+    prefixed = {f'{BACKBONE}{name}': tensor for name, tensor in state_dict.items()}
+    spread(model, prefixed)
+    if not any(_shape(prefixed.get(k)) == _shape(v) for k, v in own.items()):
+        return ''
+    return (
+        f" (their names lack '{BACKBONE}': give the file to the backbone in place of "
+        "load_from, model.backbone.init_cfg=dict(type='Pretrained', checkpoint=FILE))"
+    )
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

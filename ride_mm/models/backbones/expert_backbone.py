@@ -2,6 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 
+from mmengine.logging import print_log
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -88,14 +89,30 @@ class ExpertBackbone(BaseBackbone, metaclass=ABCMeta):
             freeze_batch_norm_statistics(self)
         return self
 
-    def _take_plain_weights(self, state_dict, prefix, *args) -> None:
-        spread_plain_weights(
+    def spread_plain_weights(
+        self, state_dict: dict[str, Tensor], prefix: str = ''
+    ) -> str | None:
+        """Rename a plain network's tensors to those of trunk and experts, in place.
+
+        Args:
+            state_dict: Of the plain network; one with experts is left alone.
+            prefix: Of the backbone's names in it.
+
+        Returns:
+            What is taken, in words; None if it is left alone.
+        """
+        return spread_plain_weights(
             state_dict,
             prefix,
             self.state_dict(),
             self.num_experts,
             self.expert_stages,
         )
+
+    def _take_plain_weights(self, state_dict, prefix, *args) -> None:
+        told = self.spread_plain_weights(state_dict, prefix)
+        if told:
+            print_log(told, logger='current')
 
 
 def freeze(parts: list[nn.Module | nn.Parameter]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .expert_backbone import ExpertBackbone
 from .plain_weights import leading_part, spread_plain_weights
-from .staging import staging_of
+from .staging import Staging, staging_of
 
 # Settings of a plain backbone that belong to the one around it.
 OURS = ('frozen_stages', 'norm_eval')
@@ -81,7 +81,7 @@ class MultiExpertBackbone(ExpertBackbone):
             raise ValueError(
                 f'narrow_init: expected one of {INITS}, got {narrow_init!r}'
             )
-        if narrow_init == 'slice' and expert_width < 1 and not self.staging.slices:
+        if narrow_init == 'slice' and expert_width != 1 and not self.staging.slices:
             raise ValueError(
                 "narrow_init: expected 'fresh' for "
                 f'{type(plain).__name__}, whose first channels make no smaller '
@@ -96,7 +96,7 @@ class MultiExpertBackbone(ExpertBackbone):
                 return MODELS.build(base)
             return self.staging.narrowed(base, plain, shared_stages, expert_width)
 
-        with _explained(base, expert_width, self.staging.narrows):
+        with _explained(self.staging, base, expert_width):
             self.trunk = plain if expert_width == 1 else build()
             self.out_channels, self.pools = _output(self.trunk, self.staging, base)
         own = self.staging.expert_names(shared_stages)
@@ -152,14 +152,17 @@ class MultiExpertBackbone(ExpertBackbone):
         name = f'{prefix}{rest}' if param_name.startswith(prefix) else param_name
         return self.trunk.get_layer_depth(name, prefix)
 
-    def _take_plain_weights(self, state_dict, prefix, *args) -> None:
+    def spread_plain_weights(
+        self, state_dict: dict[str, Tensor], prefix: str = ''
+    ) -> str | None:
+        """Rename the tensors of a plain network to those of trunk and experts."""
         names = dict.fromkeys(
             (
                 *self.staging.trunk_names(self.shared_stages),
                 *self.staging.expert_names(self.shared_stages),
             )
         )
-        spread_plain_weights(
+        return spread_plain_weights(
             state_dict,
             prefix,
             self.state_dict(),
@@ -214,15 +217,17 @@ def _own_settings(base: dict, init_cfg: dict | list | None) -> tuple[dict, dict 
 
 
 @contextmanager
-def _explained(base: dict, width: float, narrows: bool) -> Iterator[None]:
-    """Say which setting it is that a backbone cannot be built with."""
-    if not 0 < width <= 1:
+def _explained(staging: Staging, base: dict, width: float) -> Iterator[None]:
+    """Say that it is the width with which a backbone cannot be built, if it is."""
+    number = isinstance(width, (int, float)) and not isinstance(width, bool)
+    if not (number and 0 < width <= 1):
         raise ValueError(f'expert_width: expected a number in (0, 1], got {width!r}')
     try:
         yield
     except (AssertionError, RuntimeError, ValueError, ZeroDivisionError) as err:
-        if width == 1 or not narrows:
+        if width == 1 or not staging.narrows:
             raise
+        _output(MODELS.build(base), staging, base)  # Else it is not the width.
         raise ValueError(
             f'expert_width: expected a width with which {base["type"]} can be built, '
             f'got {width}: {err}'
@@ -230,7 +235,7 @@ def _explained(base: dict, width: float, narrows: bool) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _output(net: nn.Module, staging, base: dict) -> tuple[int, bool]:
+def _output(net: nn.Module, staging: Staging, base: dict) -> tuple[int, bool]:
     """Channels of the output, and whether it is a vector, found without computing."""
     net = copy.deepcopy(net).to('meta')
     net.eval()  # Which gives None for many of them.

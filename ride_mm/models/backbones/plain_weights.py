@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-from mmengine.logging import print_log
 from torch import Tensor
 
 Weights = dict[str, Tensor]
@@ -25,13 +24,13 @@ def spread_plain_weights(
     parts: Sequence[str],
     trunk: str = '',
     cut: Cut | None = None,
-) -> None:
+) -> str | None:
     """Rename a plain network's tensors to those of the trunk and of every expert.
 
     ``layer4.0.conv1.weight`` becomes ``experts.e.layer4.0.conv1.weight`` for every e. A
     part that has a tensor of an unfitting shape is left out as a whole, so that nothing
     starts half pretrained, unless ``cut`` makes it fit. A state dict that already has
-    experts is left alone. What was taken is logged.
+    experts is left alone.
 
     Args:
         state_dict: What is being loaded; changed in place.
@@ -42,13 +41,16 @@ def spread_plain_weights(
             what belongs to none of them is taken tensor by tensor.
         trunk: Prefix of the trunk's keys in ``own``.
         cut: Makes an unfitting tensor fit, or gives None.
+
+    Returns:
+        What is taken, in words; None if the state dict is left alone.
     """
     plain = {
         k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)
     }
     late = [name for name in plain if f'experts.0.{name}' in own]
     if not late or any(name.startswith('experts.') for name in plain):
-        return
+        return None
     spread, told = {}, []
     experts = [f'experts.{e}.' for e in range(num_experts)]
     for who, homes in (('trunk', [trunk]), (f'each of {num_experts} experts', experts)):
@@ -66,7 +68,7 @@ def spread_plain_weights(
         for name in mine.keys() & plain.keys():
             state_dict.pop(prefix + name, None)
     state_dict.update(spread)
-    print_log(f'Weights of a plain network: {"; ".join(told)}', logger='current')
+    return f'Weights of a plain network: {"; ".join(told)}'
 
 
 def take(

@@ -61,10 +61,14 @@ class RIDEClassifier(ImageClassifier):
             head = _with_num_experts(head, num_experts, 'head')
             if isinstance(head, dict):
                 head = _with_in_channels(head, backbone)
-        for name in ('train_cfg', 'data_preprocessor'):
+        for name, augments in (
+            ('train_cfg', 'augments'),
+            ('data_preprocessor', 'batch_augments'),
+        ):
             if isinstance(kwargs.get(name), dict):
                 # MMPretrain appends to the list of probabilities of batch augments.
                 kwargs[name] = copy.deepcopy(kwargs[name])
+                _with_float_alpha(kwargs[name].get(augments))
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         self.num_experts = num_experts
         self.channels_last = channels_last
@@ -179,6 +183,15 @@ def _with_num_experts(part: dict | nn.Module, num_experts: int, name: str):
             f'RIDEClassifier, got {given}; set model.num_experts only'
         )
     return dict(part, num_experts=num_experts) if isinstance(part, dict) else part
+
+
+def _with_float_alpha(augments: dict | list | None) -> None:
+    """Take 1 for 1.0, which MMPretrain insists on for Mixup and CutMix, in place."""
+    if isinstance(augments, dict) and 'augments' in augments:
+        augments = augments['augments']
+    for augment in augments if isinstance(augments, (list, tuple)) else [augments]:
+        if isinstance(augment, dict) and type(augment.get('alpha')) is int:
+            augment['alpha'] = float(augment['alpha'])
 
 
 def _check_neck(neck: dict | None, backbone: nn.Module) -> None:
