@@ -118,8 +118,6 @@ def killed_and_resumed(folder, **changes) -> str:
 
 
 OPTIONS = {
-    'mixing': {},
-    'average': {'ema': EMA},
     'all in bfloat16': {
         'ema': EMA,
         'optim_wrapper__accumulative_counts': 2,
@@ -129,6 +127,8 @@ OPTIONS = {
 
 
 SLOW = {
+    'mixing': {},
+    'average': {'ema': EMA},
     'late average': {'ema': {**EMA, 'begin_epoch': 3}},
     'accumulation': {'optim_wrapper__accumulative_counts': 2},
 }
