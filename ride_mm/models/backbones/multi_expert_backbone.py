@@ -93,11 +93,13 @@ class MultiExpertBackbone(ExpertBackbone):
 
         def build() -> nn.Module:
             if expert_width == 1:
-                return MODELS.build(base)
-            return self.staging.narrowed(base, plain, shared_stages, expert_width)
+                net = MODELS.build(base)
+            else:
+                net = self.staging.narrowed(base, plain, shared_stages, expert_width)
+            return unfrozen(net)
 
         with _explained(self.staging, base, expert_width):
-            self.trunk = plain if expert_width == 1 else build()
+            self.trunk = unfrozen(plain) if expert_width == 1 else build()
             self.out_channels, self.pools = _output(self.trunk, self.staging, base)
         own = self.staging.expert_names(shared_stages)
         self.experts = ModuleList(keep(build(), own) for _ in range(num_experts))
@@ -174,6 +176,12 @@ class MultiExpertBackbone(ExpertBackbone):
 
     def _cut(self, name: str, plain: Tensor, own: Tensor) -> Tensor | None:
         return leading_part(plain, own, self.staging.blocks(self.trunk, name))
+
+
+def unfrozen(net: nn.Module) -> nn.Module:
+    """Let all of a plain backbone learn; some freeze their stem by default."""
+    net.frozen_stages = -1
+    return net.requires_grad_(True)
 
 
 def keep(net: nn.Module, names: tuple[str, ...]) -> nn.Module:

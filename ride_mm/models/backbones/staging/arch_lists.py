@@ -157,6 +157,14 @@ class RepVGGStaging(ListedWidths):
         super().__init__((stem,), ((name,) for name in net.stages), output)
         self.table = 'arch_zoo' if hasattr(net, 'arch_zoo') else 'arch_settings'
 
+    def enter(self, net, images) -> Tensor:
+        """Apply the stem, to images with their channels first.
+
+        With the channels last PyTorch 2.15 crashes on some CPUs in the gradient of the
+        stem's 1 x 1 convolution, whose stride is 2.
+        """
+        return super().enter(net, images.contiguous())
+
 
 @staging_for('CSPDarkNet', 'CSPResNet', 'CSPResNeXt')
 def csp_staging(net: nn.Module) -> Staging:
