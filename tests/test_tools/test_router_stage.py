@@ -131,7 +131,7 @@ def test_stage_one_s_checkpoint_is_not_tested_as_routed(stage_one, tmp_path):
 
 
 def test_a_single_expert_is_refused(stage_one, tmp_path):
-    with pytest.raises(ValueError, match='at least 2, .* got 1'):
+    with pytest.raises(SystemExit, match='at least 2, .* got 1'):
         train_main([TWO, '--work-dir', str(tmp_path), '--cfg-options',
                     f'load_from={stage_one}', 'model.num_experts=1'])  # fmt: skip
 
