@@ -29,7 +29,7 @@ BLOCKS = dict(
     arch=dict(embed_dims=32, num_layers=4, num_heads=2, feedforward_channels=64),
     img_size=SIZE,
 )
-POOLS = dict(arch=dict(layers=[1, 1, 2, 1], embed_dims=[8, 16, 32, 64]))
+POOLS = dict(arch=dict(layers=[1, 1, 2, 1], embed_dims=[8, 16, 40, 64]))
 BASES = [
     dict(type='ResNet', depth=18, **SMALL),
     dict(type='ResNet', depth=50, **SMALL),
@@ -255,9 +255,12 @@ def test_every_parameter_learns(base):
     idle = [
         name
         for name, parameter in model.named_parameters()
-        if parameter.grad is None or not parameter.grad.isfinite().all()
+        if parameter.requires_grad
+        and (parameter.grad is None or not parameter.grad.isfinite().all())
     ]
     assert idle == []
+    frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
+    assert all(base['type'] == 'DeiT3' and '.ln2.' in name for name in frozen)
 
 
 @pytest.mark.parametrize('base', [FEW[1], VIT], ids=name_of)
@@ -506,6 +509,10 @@ def test_another_backbone_can_be_made_known(monkeypatch):
         (
             dict(base=dict(type='SwinTransformer', img_size=64), expert_width=0.75),
             r'^The input shape \(4, 4\) is smaller than the window size',
+        ),
+        (
+            dict(base=dict(type='PoolFormer', arch='s12'), expert_width=0.4),
+            'expected stages of different widths, got two alike',
         ),
         (dict(narrow_init='none'), "narrow_init: expected one of .* got 'none'"),
         (dict(num_experts=0), 'num_experts: expected a whole number >= 1'),

@@ -96,10 +96,12 @@ class MultiExpertBackbone(ExpertBackbone):
                 net = MODELS.build(base)
             else:
                 net = self.staging.narrowed(base, plain, shared_stages, expert_width)
-            return unfrozen(net)
+            return unfrozen(net, self.staging.unused)
 
         with _explained(self.staging, base, expert_width):
-            self.trunk = unfrozen(plain) if expert_width == 1 else build()
+            self.trunk = (
+                build() if expert_width != 1 else unfrozen(plain, self.staging.unused)
+            )
             self.out_channels, self.pools = _output(self.trunk, self.staging, base)
         own = self.staging.expert_names(shared_stages)
         self.experts = ModuleList(keep(build(), own) for _ in range(num_experts))
@@ -125,11 +127,13 @@ class MultiExpertBackbone(ExpertBackbone):
         return self.staging.leave(expert, x)
 
     def stages(self) -> list[list[nn.Module | nn.Parameter]]:
-        """The stem and each stage; what is behind the last stage belongs to it."""
+        """The stem and each stage; whatever else experts have belongs to the last."""
         parts = [[attrgetter(name)(self.trunk) for name in self.staging.stem]]
+        staged = {name for names in self.staging.stages for name in names}
+        own = self.staging.expert_names(self.shared_stages)
         for i, names in enumerate(self.staging.stages):
             if i + 1 == self.num_stages:
-                names = (*names, *self.staging.output)
+                names = (*names, *(name for name in own if name not in staged))
             homes = [self.trunk] if i < self.shared_stages else self.experts
             parts.append([attrgetter(name)(home) for home in homes for name in names])
         return parts
@@ -178,10 +182,12 @@ class MultiExpertBackbone(ExpertBackbone):
         return leading_part(plain, own, self.staging.blocks(self.trunk, name))
 
 
-def unfrozen(net: nn.Module) -> nn.Module:
-    """Let all of a plain backbone learn; some freeze their stem by default."""
+def unfrozen(net: nn.Module, unused: tuple[str, ...]) -> nn.Module:
+    """Let all of a plain backbone learn that is used; some freeze their stem."""
     net.frozen_stages = -1
-    return net.requires_grad_(True)
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad = not name.endswith(unused)
+    return net
 
 
 def keep(net: nn.Module, names: tuple[str, ...]) -> nn.Module:

@@ -5,7 +5,7 @@ import inspect
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from .base import Staging, apply, scaled, staging_for
+from .base import Staging, apply, blocks_and_merging, scaled, staging_for
 
 
 class ListedWidths(Staging):
@@ -102,6 +102,13 @@ class PoolFormerStaging(ListedWidths):
         rows += [(f'network.{i - 1}', f'network.{i}') for i in rest]
         super().__init__(('patch_embed',), rows, (f'norm{last}',))
 
+    def narrowed(self, base, plain, first, width) -> nn.Module:
+        """Build it, if there still is a layer between any two stages."""
+        net = super().narrowed(base, plain, first, width)
+        if len(net.network) != len(plain.network):
+            raise ValueError('expected stages of different widths, got two alike')
+        return net
+
 
 @staging_for('VAN')
 class VANStaging(ListedWidths):
@@ -135,6 +142,10 @@ class TinyViTStaging(ListedWidths):
         count = len(net.stages)
         norm = f'norm{count - 1}'
         super().__init__(('patch_embed',), _rows('stages', count=count), (norm,))
+
+    def weight_parts(self, names) -> tuple[str, ...]:
+        """Blocks and merging apart."""
+        return blocks_and_merging(names)
 
     def leave(self, net, x) -> Tensor:
         """Normalise the tokens as a map, or their mean."""

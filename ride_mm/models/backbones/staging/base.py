@@ -27,6 +27,8 @@ class Staging:
     slices = False
     # The fewest stages that have to be shared.
     min_shared = 0
+    # How the names of parameters end that no forward pass uses.
+    unused: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -90,6 +92,19 @@ def apply(net: nn.Module, names: Iterable[str], x: Tensor) -> Tensor:
     for name in names:
         x = attrgetter(name)(net)(x)
     return x
+
+
+def blocks_and_merging(names: Sequence[str]) -> tuple[str, ...]:
+    """Split stages into their blocks and the merging that follows.
+
+    For backbones that merge at the end of a stage: the last shared merging leads to the
+    experts and may be narrower alone.
+    """
+    split = []
+    for name in names:
+        stage = name.startswith('stages.')
+        split += [f'{name}.blocks', f'{name}.downsample'] if stage else [name]
+    return tuple(split)
 
 
 def scaled(widths: Sequence[float], first: int, width: float) -> list:

@@ -4,7 +4,7 @@ from mmpretrain.models.utils import resize_pos_embed
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from .base import Staging, staging_for
+from .base import Staging, blocks_and_merging, staging_for
 
 
 class WindowStaging(Staging):
@@ -58,12 +58,8 @@ class SwinStaging(WindowStaging):
         self.slices = type(net).__name__ == 'SwinTransformer'
 
     def weight_parts(self, names) -> tuple[str, ...]:
-        """Blocks and merging apart, for the merging may be narrower alone."""
-        split = []
-        for name in names:
-            stage = name.startswith('stages.')
-            split += [f'{name}.blocks', f'{name}.downsample'] if stage else [name]
-        return tuple(split)
+        """Blocks and merging apart."""
+        return blocks_and_merging(names)
 
     def narrowed(self, base, plain, first, width) -> nn.Module:
         """Let the stage before the first narrow one merge to fewer channels."""

@@ -56,19 +56,22 @@ class DeiT3Staging(ViTStaging):
     """The token of the class has no position."""
 
     positions_of_class = False
+    # MMPretrain's blocks normalise by the first norm twice.
+    unused = ('.ln2.weight', '.ln2.bias')
 
 
 @staging_for('BEiTViT')
 class BEiTStaging(ViTStaging):
     """Relative positions may be shared by all blocks; then each expert has its own."""
 
-    def trunk_names(self, shared) -> tuple[str, ...]:
-        """And the relative positions."""
-        return (*super().trunk_names(shared), 'rel_pos_bias')
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__(net)
+        self.shared = () if net.rel_pos_bias is None else ('rel_pos_bias',)
+        self.stem += self.shared
 
     def expert_names(self, shared) -> tuple[str, ...]:
         """And the relative positions."""
-        return (*super().expert_names(shared), 'rel_pos_bias')
+        return (*super().expert_names(shared), *self.shared)
 
     def run(self, net, i, x) -> Tensor:
         """Apply a block."""
