@@ -144,7 +144,9 @@ def steps(name: str) -> None:
         inputs=[torch.randint(0, 256, (3, size, size)).byte() for _ in range(2)],
         data_samples=[DataSample().set_gt_label(label) for label in (0, 1)],
     )
-    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    # One step is one batch here, whatever the recipe accumulates.
+    settings = {**config.optim_wrapper, 'accumulative_counts': 1}
+    wrapper = build_optim_wrapper(model, settings)
     before = [p.detach().clone() for p in model.parameters() if p.requires_grad]
     log = model.train().train_step(batch, wrapper)
     assert all(torch.isfinite(value).all() for value in log.values())
