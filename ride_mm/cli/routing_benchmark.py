@@ -3,7 +3,6 @@
 import argparse
 import json
 import math
-import platform
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from ..engine.checkpoint_io import load_checkpoint_file, write_atomically
 from ..engine.hooks.fit_check import misfits, named, without_router
 from ..models.classifiers import RIDEClassifier
 from ..utils.freed_memory import keep_freed_memory
+from ..utils.machine import machine_name
 from .common import add_config_options, existing_file, load_config, run_main
 from .errors import UsageError
 from .flops import build_model, image_size
@@ -133,7 +133,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         'config': Path(args.config).stem,
         'weights': args.checkpoint or 'random',
         'images': list(shape),
-        'machine': machine(device),
+        'machine': machine_name(device),
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,
         'BatchNorm': 'folded' if args.fuse_conv_bn else 'as trained',
@@ -283,19 +283,6 @@ def measure_all(
             flush=True,
         )
     return speeds
-
-
-def machine(device: torch.device) -> str:
-    """Name the processor, and the GPU if that computes."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:  # Not Linux.
-        lines = []
-    names = [line.partition(':')[2].strip() for line in lines if 'model name' in line]
-    name = names[0] if names else platform.processor() or platform.machine()
-    if device.type == 'cuda':
-        return f'{torch.cuda.get_device_name(device)}, {name}'
-    return name
 
 
 def as_dict(speed: RoutingSpeed) -> dict:

@@ -11,6 +11,7 @@ from .hard_label_check import HardLabelCheckHook
 from .kd import KDHook
 from .nan_guard import NaNGuardHook
 from .position_seed import PositionSeedHook
+from .run_record import RunRecordHook
 from .safe_checkpoint import SafeCheckpointHook
 from .schedule_guard import ScheduleGuardHook
 from .sync_batch_norm_stats import SyncBatchNormStatsHook
@@ -30,6 +31,7 @@ __all__ = [
     'LTVisualizationHook',
     'NaNGuardHook',
     'PositionSeedHook',
+    'RunRecordHook',
     'SafeCheckpointHook',
     'ScheduleGuardHook',
     'SyncBatchNormStatsHook',
