@@ -1,5 +1,6 @@
 """Classifiers."""
 
 from .ride_classifier import RIDEClassifier
+from .vmoe_classifier import VMoEClassifier
 
-__all__ = ['RIDEClassifier']
+__all__ = ['RIDEClassifier', 'VMoEClassifier']

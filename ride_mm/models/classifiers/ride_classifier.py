@@ -13,10 +13,11 @@ from ..distillation import build_distillation, distillation_losses
 from ..heads import RouterHead
 from ..routing import Routed
 from ..teacher import Teacher
+from .auxiliary_losses import AuxiliaryLossMixin
 
 
 @MODELS.register_module()
-class RIDEClassifier(ImageClassifier):
+class RIDEClassifier(AuxiliaryLossMixin, ImageClassifier):
     """MMPretrain's classifier for a backbone and a head with experts.
 
     It is the one place that owns the number of experts: ``--cfg-options

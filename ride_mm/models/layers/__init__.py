@@ -4,11 +4,15 @@ from .class_counts import ClassCountsMixin, modules_wanting_class_counts
 from .cosine_linear import CosineLinear
 from .expert_router import ExpertRouter
 from .grouped_batch_norm import GroupedBatchNorm2d
+from .moe import ExpertsChooseRouter, MoELayer, NoisyTopKRouter
 
 __all__ = [
     'ClassCountsMixin',
     'CosineLinear',
     'ExpertRouter',
+    'ExpertsChooseRouter',
     'GroupedBatchNorm2d',
+    'MoELayer',
+    'NoisyTopKRouter',
     'modules_wanting_class_counts',
 ]

@@ -1,0 +1,55 @@
+"""The losses of routers inside of a backbone, as part of a classifier's loss."""
+
+import torch
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ..layers.moe import collect_reports
+
+
+class AuxiliaryLossMixin:
+    """Adds ``loss_moe`` to the losses of a classifier whose backbone has routers.
+
+    It is the sum over layers of the mean over groups. Beside it, means over layers and
+    groups are logged: ``moe_importance``, ``moe_load``, ``moe_gshard`` before
+    weighting, and ``moe_dropped``, the share of assignments without room. A backbone
+    without routers changes nothing.
+    """
+
+    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+        """Compute the losses of images (N, 3, H, W), those of routers too.
+
+        Raises:
+            RuntimeError: If a router's loss has no gradient, as under activation
+                checkpointing of the reentrant kind.
+        """
+        with collect_reports() as reports:
+            losses = super().loss(inputs, data_samples)
+        # A teacher's layers are not among the modules.
+        own = {id(module) for module in self.modules()}
+        reports = [report for report in reports if id(report.layer) in own]
+        if not reports:
+            return losses
+        found = [report for report in reports if report.loss is not None]
+        if found:
+            for report in found:
+                _check_gradient(report)
+            losses['loss_moe'] = sum(report.loss.mean() for report in found)
+        for name in reports[0].terms:
+            values = [
+                report.terms[name].detach().mean()
+                for report in reports
+                if name in report.terms
+            ]
+            losses[f'moe_{name}'] = torch.stack(values).mean()
+        return losses
+
+
+def _check_gradient(report) -> None:
+    learns = any(p.requires_grad for p in report.layer.router.parameters())
+    if torch.is_grad_enabled() and learns and not report.loss.requires_grad:
+        raise RuntimeError(
+            "loss_moe: expected a gradient for the router's loss, got none: the layer "
+            'ran without one, as under activation_checkpointing, which is of the '
+            'reentrant kind; set model.backbone.with_cp=True in its place'
+        )
