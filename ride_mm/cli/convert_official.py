@@ -119,10 +119,23 @@ def check_files(args: argparse.Namespace) -> None:
         UsageError: With expected and got.
     """
     local_file(args.source)
+    check_outputs(args, [args.source])
+
+
+def check_outputs(args: argparse.Namespace, sources: Sequence[str | Path]) -> None:
+    """Refuse a checkpoint and a config that must not be written.
+
+    Args:
+        args: ``target``, ``config_out`` and ``overwrite``.
+        sources: Files that are read.
+
+    Raises:
+        UsageError: With expected and got.
+    """
     if args.config_out is not None and Path(args.config_out).suffix != '.py':
         raise UsageError(f'--config-out: expected FILE.py, got {args.config_out}')
     outputs = [f for f in (args.target, args.config_out) if f is not None]
-    taken = {Path(args.source).expanduser().resolve()}
+    taken = {Path(source).expanduser().resolve() for source in sources}
     for output in outputs:
         path = Path(output)
         if path.resolve() in taken:

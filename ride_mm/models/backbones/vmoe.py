@@ -225,6 +225,8 @@ class VMoE(VisionTransformer):
         found = state_dict.get(name)
         if found is None or not isinstance(self.pos_embed, nn.Parameter):
             return
+        if found.shape == self.pos_embed.shape:
+            return
         length, extra = found.shape[1], self.num_extra_tokens
         if not extra and round(length**0.5) ** 2 != length:
             found = found[:, 1:]  # That of a token which this network does not have.

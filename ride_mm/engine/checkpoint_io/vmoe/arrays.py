@@ -1,6 +1,6 @@
 """The numbers of a V-MoE checkpoint, put together from all its shards."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,16 @@ def load_vmoe_checkpoint(prefix: str | Path) -> dict[str, np.ndarray]:
     return read_vmoe_arrays(read_vmoe_index(prefix))
 
 
-def read_vmoe_arrays(index: VMoEIndex) -> dict[str, np.ndarray]:
-    """Read all arrays that an index names.
+def read_vmoe_arrays(
+    index: VMoEIndex, names: Iterable[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Read the arrays that an index names.
 
     One array of one shard is held in memory beside the result.
 
     Args:
         index: Of :func:`read_vmoe_index`.
+        names: Those to read; all by default.
 
     Returns:
         As :func:`load_vmoe_checkpoint`.
@@ -62,12 +65,14 @@ def read_vmoe_arrays(index: VMoEIndex) -> dict[str, np.ndarray]:
         DamagedCheckpointError: If one is truncated, damaged or of another checkpoint.
         CheckpointError: If it has numbers of an unknown type.
     """
+    wanted = None if names is None else set(names)
     check_shards(index.prefix, [index.bytes_in(i) for i in range(index.shard_count)])
     arrays = {
         name: np.empty(
             entry.shape, 'f4' if entry.dtype == 'bfloat16' else DTYPES[entry.dtype]
         )
         for name, entry in index.arrays.items()
+        if wanted is None or name in wanted
     }
     done: dict[str, list[Bounds]] = {name: [] for name in arrays}
     for number in range(index.shard_count):
@@ -96,6 +101,8 @@ def _read_shard(
         if name in found:
             raise FormatError(f'{name}: expected its parts once, got them twice')
         found.add(name)
+        if name not in arrays:
+            continue
         entry = index.arrays[name]
         try:
             bounds = [_read_part(part, entry, arrays[name]) for part in listed(parts)]
