@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..models.classifiers import RIDEClassifier
+from ..models.layers import MoELayer
 
 
 @dataclass(frozen=True)
@@ -188,11 +189,24 @@ def _count_macs(function: Callable, *args) -> tuple[Any, int]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        counter = FlopCounterMode(display=False, custom_mapping=_grouped_products())
+        with sdpa_kernel(SDPBackend.MATH), counter:
             result = function(*args)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return result, counter.get_total_flops() // 2
+
+
+def _grouped_products() -> dict:
+    """How PyTorch's counter counts products of rows by their expert, if it has them."""
+    product = getattr(torch.ops.aten, '_grouped_mm', None)
+    if product is None:
+        return {}
+
+    def flops(rows: Sequence[int], weight: Sequence[int], *args, **kwargs) -> int:
+        return 2 * rows[0] * weight[-2] * weight[-1]
+
+    return {product: flops}
 
 
 @contextmanager
@@ -204,12 +218,17 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     for module, _ in modes:
         module.training = False
+    layers = [module for module, _ in modes if isinstance(module, MoELayer)]
+    for layer in layers:
+        layer.static_shapes = True
     try:
         with torch.no_grad():
             yield
     finally:
         for module, mode in modes:
             module.training = mode
+        for layer in layers:
+            layer.static_shapes = False
 
 
 class _UsedParameters(TorchFunctionMode):

@@ -1,22 +1,21 @@
-"""Which tokens an expert takes, as indices, and the buffers they travel in.
+"""Which tokens an expert takes, as indices.
 
-G groups of S tokens, E experts with a buffer of C rows for each group, K experts per
-token. What the experts receive is always (E, G * C, D), the groups one after the other.
+G groups of S tokens, E experts with room for C tokens of each group, K experts per
+token.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from .rows import add_rows, assignments_of_rows, take_tokens
+from .buffers import ExpertsBuffer, Layout, TokensBuffer, row_numbers
 
 
 def buffer_positions(
     experts: Tensor, num_experts: int, priority: Tensor | None = None
-) -> Tensor:
-    """Position of each assignment in the buffer of its expert, 0 for the first.
+) -> tuple[Tensor, Tensor]:
+    """Position of each assignment in the queue of its expert, 0 for the first.
 
     All first choices come before all second ones, and so on; within a choice, tokens
     come in their order, or by descending priority (Batch Priority Routing, section 4 of
@@ -28,7 +27,7 @@ def buffer_positions(
         priority: Of each token, (G, S); by default first come, first served.
 
     Returns:
-        (G, S, K), int32.
+        Positions, (G, S, K), and the length of each queue, (G, E); int32.
     """
     order = None
     if priority is not None:
@@ -42,7 +41,7 @@ def buffer_positions(
     position = position.view(queue.shape).transpose(1, 2).contiguous()
     if order is not None:
         position = torch.empty_like(position).scatter_(1, order, position)
-    return position
+    return position, count[..., -1]
 
 
 @dataclass(frozen=True)
@@ -51,53 +50,54 @@ class TokensChoose:
 
     Attributes:
         experts: The selected experts, best first, (G, S, K), int64.
-        positions: In the expert's buffer, (G, S, K); from ``capacity`` on, dropped.
+        positions: In the expert's queue, (G, S, K); from ``capacity`` on, dropped.
+        asked: Length of each queue, (G, E).
         weights: Of each selected expert's output, (G, S, K), fp32.
-        num_experts: E.
         capacity: C.
     """
 
     experts: Tensor
     positions: Tensor
+    asked: Tensor
     weights: Tensor
-    num_experts: int
     capacity: int
+
+    @property
+    def num_experts(self) -> int:
+        """Number of experts, E."""
+        return self.asked.shape[1]
 
     @property
     def kept(self) -> Tensor:
         """Which assignments have room, (G, S, K)."""
         return self.positions < self.capacity
 
-    @cached_property
-    def _index(self) -> tuple[Tensor, Tensor, Tensor]:
-        groups, _, choices = self.experts.shape
-        group = torch.arange(groups, device=self.experts.device)[:, None, None]
-        rows = (self.experts * groups + group) * self.capacity + self.positions
-        rows, kept = rows.view(-1, choices), self.kept.view(-1, choices)
-        total = self.num_experts * groups * self.capacity
-        return assignments_of_rows(rows, kept, total), rows, kept
+    @property
+    def waste(self) -> float:
+        """Rows of all buffers for each assignment."""
+        return self.num_experts * self.capacity / self.experts[0].numel()
 
-    def dispatch(self, x: Tensor) -> Tensor:
-        """Copy tokens (G, S, D) to the experts' buffers, (E, G * C, D)."""
-        buffer = take_tokens(x.flatten(0, 1), *self._index)
-        return buffer.view(self.num_experts, -1, x.shape[-1])
-
-    def combine(self, out: Tensor) -> Tensor:
-        """Sum the experts' outputs (E, G * C, D) for each token, (G, S, D), fp32.
-
-        A token whose assignments were all dropped gets zeros.
-        """
-        groups, size, choices = self.experts.shape
-        weights = self.weights.reshape(-1, choices)
-        y = add_rows(out.flatten(0, 1), weights, *self._index)
-        return y.view(groups, size, -1)
+    def buffer(self, layout: Layout) -> TokensBuffer:
+        """Lay the kept assignments out for the experts."""
+        choices = self.experts.shape[-1]
+        rows, shape, ends = row_numbers(
+            self.experts,
+            self.positions,
+            self.tokens_per_expert(),
+            self.capacity,
+            layout,
+        )
+        return TokensBuffer(
+            rows.reshape(-1, choices),
+            self.kept.reshape(-1, choices),
+            self.weights.reshape(-1, choices),
+            shape,
+            ends,
+        )
 
     def tokens_per_expert(self) -> Tensor:
         """Tokens that each expert took, (G, E)."""
-        load = self.positions.new_zeros(len(self.experts), self.num_experts)
-        return load.scatter_add_(
-            1, self.experts.flatten(1), self.kept.flatten(1).to(load.dtype)
-        )
+        return self.asked.clamp(max=self.capacity)
 
     def dropped(self) -> Tensor:
         """Share of the assignments that found no room, (G,)."""
@@ -118,6 +118,9 @@ class ExpertsChoose:
     weights: Tensor
     num_tokens: int
 
+    # Each row of each buffer holds a token.
+    waste = 1.0
+
     @property
     def num_experts(self) -> int:
         """Number of experts, E."""
@@ -128,24 +131,13 @@ class ExpertsChoose:
         """Tokens of each expert, C."""
         return self.tokens.shape[2]
 
-    @cached_property
-    def _index(self) -> Tensor:
-        group = torch.arange(len(self.tokens), device=self.tokens.device)
-        flat = self.tokens + group[:, None, None] * self.num_tokens
-        return flat.transpose(0, 1).flatten()  # (E * G * C)
-
-    def dispatch(self, x: Tensor) -> Tensor:
-        """Copy tokens (G, S, D) to the experts' buffers, (E, G * C, D)."""
-        buffer = x.flatten(0, 1).index_select(0, self._index)
-        return buffer.view(self.num_experts, -1, x.shape[-1])
-
-    def combine(self, out: Tensor) -> Tensor:
-        """Sum the experts' outputs (E, G * C, D) for each token, (G, S, D), fp32."""
+    def buffer(self, layout: Layout = 'padded') -> ExpertsBuffer:
+        """Lay the tokens out for the experts; all layouts are the same."""
         groups = len(self.tokens)
-        weights = self.weights.transpose(0, 1).reshape(-1, 1)
-        y = weights.new_zeros(groups * self.num_tokens, out.shape[-1])
-        y = y.index_add(0, self._index, out.flatten(0, 1) * weights)
-        return y.view(groups, self.num_tokens, -1)
+        group = torch.arange(groups, device=self.tokens.device)[:, None, None]
+        flat = (self.tokens + group * self.num_tokens).transpose(0, 1)  # (E, G, C)
+        weights = self.weights.transpose(0, 1).flatten(1)  # (E, G * C)
+        return ExpertsBuffer(flat.flatten(1), weights, groups * self.num_tokens)
 
     def tokens_per_expert(self) -> Tensor:
         """Tokens that each expert took, (G, E)."""

@@ -4,10 +4,25 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+
+def can_group(x: Tensor, *widths: int) -> bool:
+    """Whether this PyTorch has grouped products of such rows (R, D).
+
+    Args:
+        x: Rows, on the device and in the precision of the product.
+        *widths: Channels in and out.
+    """
+    if not hasattr(F, 'grouped_mm'):
+        return False
+    aligned = all(width * x.element_size() % 16 == 0 for width in widths)
+    on_cpu = x.device.type in ('cpu', 'meta') and x.dtype != torch.float64
+    return aligned and (on_cpu or x.dtype == torch.bfloat16)
 
 
 class StackedLinear(nn.Module):
-    """E linear layers as one batched product.
+    """E linear layers as one batched or grouped product.
 
     The weight is (E, in, out), each expert's the transpose of ``nn.Linear``'s.
 
@@ -22,9 +37,40 @@ class StackedLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_experts, in_features, out_features))
         self.bias = nn.Parameter(torch.empty(num_experts, out_features))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (E, R, in) to (E, R, out)."""
-        return torch.baddbmm(self.bias[:, None], x, self.weight)
+    def forward(self, x: Tensor, ends: Tensor | None = None) -> Tensor:
+        """Map (E, R, in) to (E, R, out), or (R, in) to (R, out).
+
+        Args:
+            x: Rows of each expert.
+            ends: Of each expert's rows where they follow one another, (E,), int32.
+        """
+        if ends is None:
+            return torch.baddbmm(self.bias[:, None], x, self.weight)
+        weight = self.weight.to(x.dtype)
+        if x.is_meta:  # Of the same shape and cost; not all have it for shapes alone.
+            return x @ weight[0] + self.bias[0]
+        bias = _OfRows.apply(self.bias.to(x.dtype), ends, len(x))
+        return F.grouped_mm(x, weight, offs=ends) + bias
+
+
+class _OfRows(torch.autograd.Function):
+    """Repeats each expert's vector for its rows; the gradient needs no atomic sums."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, ends: Tensor, rows: int) -> Tensor:
+        row = torch.arange(rows, device=x.device)
+        expert = torch.searchsorted(ends, row, right=True, out_int32=True)
+        ctx.save_for_backward(expert)
+        ctx.num_experts = len(x)
+        return x.index_select(0, expert)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (expert,) = ctx.saved_tensors
+        numbers = torch.arange(ctx.num_experts, device=grad.device)
+        own = (expert == numbers[:, None]).to(grad.dtype)  # (E, R)
+        return own @ grad, None, None
 
 
 class StackedExperts(BaseModule):
@@ -55,25 +101,35 @@ class StackedExperts(BaseModule):
         self.drop = nn.Dropout(drop_rate)
         self.reset_parameters()
 
+    @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw kernels by Xavier's uniform rule and biases close to 0."""
         for layer in (self.fc1, self.fc2):
-            for e in range(self.num_experts):
-                if e and self.identical:
-                    break
+            for e in range(1 if self.identical else self.num_experts):
                 nn.init.xavier_uniform_(layer.weight[e])
                 nn.init.normal_(layer.bias[e], std=1e-6)
             if self.identical:
-                with torch.no_grad():
-                    layer.weight[1:] = layer.weight[0]
-                    layer.bias[1:] = layer.bias[0]
+                layer.weight[1:] = layer.weight[0]
+                layer.bias[1:] = layer.bias[0]
 
     def init_weights(self) -> None:
         """Draw all anew."""
         super().init_weights()
         self.reset_parameters()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map each expert's tokens, (E, R, D), to its outputs, (E, R, D)."""
-        hidden = self.drop(F.gelu(self.fc1(x), approximate='tanh'))
-        return self.drop(self.fc2(hidden))
+    def forward(self, x: Tensor, ends: Tensor | None = None) -> Tensor:
+        """Map each expert's tokens to its outputs.
+
+        Args:
+            x: (E, R, D), or (R, D) with one expert's rows behind the other's.
+            ends: Where those end, (E,), int32.
+
+        Returns:
+            Of the shape of x.
+        """
+        hidden = self.drop(F.gelu(self.fc1(x, ends), approximate='tanh'))
+        return self.drop(self.fc2(hidden, ends))
+
+    def can_group(self, x: Tensor) -> bool:
+        """Whether it can compute rows (R, D) that follow one another."""
+        return can_group(x, *self.fc1.weight.shape[1:])

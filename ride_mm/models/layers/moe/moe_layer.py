@@ -1,6 +1,6 @@
 """A sparse mixture of experts in place of a transformer's MLP."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from mmengine.model import BaseModule
@@ -8,7 +8,12 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from .auxiliary import Report, add_report, is_collecting
+from .buffers import Layout
 from .experts import StackedExperts
+
+LAYOUTS = ('auto', *get_args(Layout))
+# Rows for each assignment from which on empty ones cost more than doing without.
+WORTH_PACKING = 1.25
 
 
 class MoELayer(BaseModule):
@@ -30,6 +35,8 @@ class MoELayer(BaseModule):
             is for the authors.
         drop_rate: Dropout inside the experts.
         identical_experts: Whether all experts start as the same one.
+        layout: Of the buffers, as in ``buffers.py``; ``'auto'`` takes the fastest for
+            device, precision and capacity. It changes speed only.
         dropout_layer: Between the experts' output and the residual, if any.
 
     Raises:
@@ -46,6 +53,7 @@ class MoELayer(BaseModule):
         short_group: Literal['own', 'refuse'] = 'own',
         drop_rate: float = 0.0,
         identical_experts: bool = True,
+        layout: Layout | Literal['auto'] = 'auto',
         dropout_layer: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -58,8 +66,13 @@ class MoELayer(BaseModule):
             raise ValueError(
                 f"short_group: expected 'own' or 'refuse', got {short_group!r}"
             )
+        if layout not in LAYOUTS:
+            raise ValueError(f'layout: expected one of {LAYOUTS}, got {layout!r}')
         self.images_per_group = images_per_group
         self.short_group = short_group
+        self.layout = layout
+        # Whether costs are counted, which must not depend on the image.
+        self.static_shapes = False
         self.router = MODELS.build(
             {
                 'type': 'NoisyTopKRouter',
@@ -93,19 +106,44 @@ class MoELayer(BaseModule):
         routed = [self.router(group) for group in groups]
         if is_collecting():
             self._report(routed)
-        dtype = _product_dtype(x)
-        buffers = [
-            choice.dispatch(group.to(dtype))
-            for (choice, _), group in zip(routed, groups, strict=True)
-        ]
-        out = self.experts(_joined(buffers, 1))  # (E, all rows, D)
-        parts = out.split([buffer.shape[1] for buffer in buffers], 1)
+        buffers, filled = self._fill(groups, [choice for choice, _ in routed])
         mixed = [
-            choice.combine(part).flatten(0, 1)
-            for (choice, _), part in zip(routed, parts, strict=True)
+            buffer.read(out)
+            for buffer, out in zip(buffers, self._mix(buffers, filled), strict=True)
         ]
         mixed = _joined(mixed, 0).view(x.shape).to(x.dtype)
         return identity + self.dropout_layer(mixed)
+
+    def _fill(self, groups: list[Tensor], choices: list) -> tuple[list, list[Tensor]]:
+        """Copy the tokens of groups (G, S, D) to the buffers of the experts."""
+        dtype = _product_dtype(groups[0])
+        tokens = [group.flatten(0, 1).to(dtype) for group in groups]
+        layout = self._layout(tokens[0], max(choice.waste for choice in choices))
+        buffers = [choice.buffer(layout) for choice in choices]
+        filled = [
+            buffer.fill(some) for buffer, some in zip(buffers, tokens, strict=True)
+        ]
+        return buffers, filled
+
+    def _layout(self, tokens: Tensor, waste: float) -> Layout:
+        if self.layout != 'auto':
+            return self.layout
+        grouped = self.experts.can_group(tokens)
+        if tokens.device.type == 'cpu' and grouped and not self.static_shapes:
+            return 'exact'
+        if waste <= WORTH_PACKING:
+            return 'padded'
+        return 'ragged' if grouped or self.static_shapes else 'trimmed'
+
+    def _mix(self, buffers: list, filled: list[Tensor]) -> list[Tensor]:
+        """Apply the experts to buffers, all at once if they have an axis of experts."""
+        if buffers[0].ends is not None:
+            return [
+                self.experts(x, buffer.ends)
+                for buffer, x in zip(buffers, filled, strict=True)
+            ]
+        out = self.experts(_joined(filled, 1))  # (E, all rows, D)
+        return list(out.split([x.shape[1] for x in filled], 1))
 
     def group(self, x: Tensor) -> list[Tensor]:
         """Divide tokens (N, L, D) into groups (G, S, D), and a smaller one (1, S', D).

@@ -78,13 +78,9 @@ class NoisyTopKRouter(Router):
         """Select experts for each token, and give out the room they have."""
         weights, experts = select(scores.gates, self.num_selected)
         priority = weights[..., 0].detach() if self.batch_priority else None
-        return TokensChoose(
-            experts,
-            buffer_positions(experts, self.num_experts, priority),
-            weights,
-            self.num_experts,
-            self.capacity(scores.gates.shape[1] * self.num_selected),
-        )
+        positions, asked = buffer_positions(experts, self.num_experts, priority)
+        capacity = self.capacity(scores.gates.shape[1] * self.num_selected)
+        return TokensChoose(experts, positions, asked, weights, capacity)
 
     def losses(
         self, scores: Scores, choice: TokensChoose

@@ -1,0 +1,125 @@
+"""The buffers in which tokens travel to the experts and back.
+
+``'padded'`` gives each expert C rows for each group, (E, G * C, D), the groups one
+after the other. Where that would be mostly empty, ``'ragged'`` puts one expert's tokens
+behind the other's, (T * K, D), for grouped matrix products. The shapes of both are
+known beforehand. ``'exact'`` is ragged without rows for what was dropped, (R, D), and
+``'trimmed'`` gives each expert as many rows as the busiest one needs, (E, R, D): for
+these the host waits for a number, which costs nothing on a CPU.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .rows import add_rows, assignments_of_rows, take_tokens
+
+Layout = Literal['padded', 'ragged', 'exact', 'trimmed']
+
+
+def row_numbers(
+    experts: Tensor, positions: Tensor, taken: Tensor, capacity: int, layout: Layout
+) -> tuple[Tensor, tuple[int, ...], Tensor | None]:
+    """Number the rows of the buffers' assignments.
+
+    Args:
+        experts: Expert of each assignment, (G, S, K).
+        positions: In the expert's queue for the group, (G, S, K).
+        taken: Tokens that each expert takes of each group, (G, E).
+        capacity: C.
+        layout: Which.
+
+    Returns:
+        Row of each assignment, (G, S, K), of no meaning if it is dropped; the shape of
+        the rows, (E, R) or (R,); and in that case the end of each expert's rows, (E,),
+        int32.
+    """
+    groups, num_experts = taken.shape
+    group = torch.arange(groups, device=experts.device)[:, None, None]
+    if layout == 'padded':
+        rows = (experts * groups + group) * capacity + positions
+        return rows, (num_experts, groups * capacity), None
+    # Before a group's tokens come those of the groups before it.
+    before = taken.cumsum(0) - taken  # (G, E)
+    total = taken.sum(0)
+    shape: tuple[int, ...]
+    if layout == 'trimmed':
+        shape, ends = (num_experts, max(1, int(total.max()))), None
+        starts = before + shape[1] * torch.arange(num_experts, device=experts.device)
+    else:
+        ends = total.cumsum(0)
+        starts = before + ends - total
+        shape = (int(ends[-1]) if layout == 'exact' else experts.numel(),)
+        # Rows that are left over are the last expert's: nobody's may hold anything.
+        ends = torch.cat((ends[:-1], ends.new_full((1,), shape[0]))).int()
+    rows = starts.gather(1, experts.flatten(1)).view_as(experts) + positions
+    return rows, shape, ends
+
+
+@dataclass(frozen=True)
+class TokensBuffer:
+    """T tokens with K assignments each.
+
+    Attributes:
+        rows: Row of each assignment, (T, K).
+        kept: Whether it has one, (T, K).
+        weights: Of what comes back, (T, K), fp32.
+        shape: Of the rows, (E, R) or (R,).
+        ends: Of each expert's rows, (E,), int32; None if the shape tells.
+    """
+
+    rows: Tensor
+    kept: Tensor
+    weights: Tensor
+    shape: tuple[int, ...]
+    ends: Tensor | None
+
+    @cached_property
+    def _index(self) -> tuple[Tensor, Tensor, Tensor]:
+        total = torch.Size(self.shape).numel()
+        assignments = assignments_of_rows(self.rows, self.kept, total)
+        return assignments, self.rows, self.kept
+
+    def fill(self, x: Tensor) -> Tensor:
+        """Copy tokens (T, D) to the experts' rows, (E, R, D) or (R, D)."""
+        return take_tokens(x, *self._index).view(*self.shape, -1)
+
+    def read(self, out: Tensor) -> Tensor:
+        """Sum the experts' weighted outputs for each token, (T, D), fp32.
+
+        A token whose assignments were all dropped gets zeros.
+
+        Args:
+            out: (E, R, D) or (R, D).
+        """
+        return add_rows(out.reshape(-1, out.shape[-1]), self.weights, *self._index)
+
+
+@dataclass(frozen=True)
+class ExpertsBuffer:
+    """R tokens for each of E experts.
+
+    Attributes:
+        tokens: Token in each row, (E, R).
+        weights: Of what comes back, (E, R), fp32.
+        num_tokens: T.
+        ends: None; the shape tells.
+    """
+
+    tokens: Tensor
+    weights: Tensor
+    num_tokens: int
+    ends = None
+
+    def fill(self, x: Tensor) -> Tensor:
+        """Copy tokens (T, D) to the experts' rows, (E, R, D)."""
+        return x.index_select(0, self.tokens.flatten()).view(*self.tokens.shape, -1)
+
+    def read(self, out: Tensor) -> Tensor:
+        """Sum the experts' weighted outputs (E, R, D) for each token, (T, D), fp32."""
+        weighted = (out * self.weights[..., None]).flatten(0, 1)
+        y = weighted.new_zeros(self.num_tokens, out.shape[-1])
+        return y.index_add(0, self.tokens.flatten(), weighted)
