@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from mmengine.logging import print_log
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention, to_2tuple
 from mmpretrain.registry import MODELS
@@ -19,6 +20,7 @@ from ..layers.position_embedding import (
     sincos2d_positions,
 )
 from .expert_backbone import freeze
+from .upcycling import upcycle
 from .vmoe_blocks import arch_settings, moe_blocks
 
 
@@ -46,6 +48,8 @@ class VMoE(VisionTransformer):
         pool: ``'token'`` takes the token of the class, ``'gap'`` the mean of the
             patches, ``'map'`` asks a probe.
         pos_embed: ``'learned'``, ``'sincos2d'`` or ``'none'``.
+        tanh_gelu: Whether GELU is the authors' approximation, or the exact one that
+            MMPretrain's vision transformers have; dense blocks and experts.
         qk_norm: Whether to normalise queries and keys.
         drop_rate: Dropout behind position embedding, attention and in dense MLPs.
         attn_drop_rate: Dropout of attention weights.
@@ -67,6 +71,7 @@ class VMoE(VisionTransformer):
         moe: dict | None = None,
         pool: Literal['token', 'gap', 'map'] = 'token',
         pos_embed: Literal['learned', 'sincos2d', 'none'] = 'learned',
+        tanh_gelu: bool = True,
         qk_norm: bool = False,
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
@@ -85,6 +90,7 @@ class VMoE(VisionTransformer):
                 raise ValueError(f'{name}: expected one of {known}, got {value!r}')
         moe = dict(blocks=()) if moe is None else {'blocks': 'every-2', **moe}
         blocks = moe_blocks(moe.pop('blocks'), arch['num_layers'])
+        gelu = TANH_GELU if tanh_gelu else dict(type='GELU')
         super().__init__(
             arch=arch,
             img_size=img_size,
@@ -96,7 +102,7 @@ class VMoE(VisionTransformer):
             out_type='cls_token' if pool == 'token' else 'raw',
             with_cls_token=pool == 'token',
             patch_cfg=dict(padding=0),
-            layer_cfgs=dict(attn_drop_rate=attn_drop_rate, act_cfg=TANH_GELU),
+            layer_cfgs=dict(attn_drop_rate=attn_drop_rate, act_cfg=gelu),
             init_cfg=init_cfg,
         )
         self.patch_size = to_2tuple(patch_size)
@@ -108,6 +114,7 @@ class VMoE(VisionTransformer):
             layer.ffn = MoELayer(
                 self.embed_dims,
                 arch['feedforward_channels'],
+                tanh_gelu=tanh_gelu,
                 dropout_layer=layer.ffn.dropout_layer,
                 **moe,
             )
@@ -220,7 +227,19 @@ class VMoE(VisionTransformer):
         freeze(list(self.layers[: self.frozen_stages]))
 
     def _prepare_pos_embed(self, state_dict, prefix, *args, **kwargs) -> None:
-        """Resize the positions of a checkpoint to those of this network."""
+        """Fit a checkpoint to this network: the size of images, experts.
+
+        MMPretrain has it called before a state dict is loaded.
+        """
+        shapes = {k: v.shape for k, v in self.state_dict().items()}
+        if made := upcycle(state_dict, shapes, prefix):
+            print_log(
+                f'{len(made)} tensors of experts start as copies of a dense network',
+                logger='current',
+            )
+        self._resize_positions(state_dict, prefix)
+
+    def _resize_positions(self, state_dict: dict[str, Tensor], prefix: str) -> None:
         name = f'{prefix}pos_embed'
         found = state_dict.get(name)
         if found is None or not isinstance(self.pos_embed, nn.Parameter):

@@ -74,7 +74,7 @@ class _OfRows(torch.autograd.Function):
 
 
 class StackedExperts(BaseModule):
-    """E two-layer perceptrons, tanh-approximated GELU between.
+    """E two-layer perceptrons with a GELU between.
 
     Args:
         num_experts: E.
@@ -83,6 +83,7 @@ class StackedExperts(BaseModule):
         drop_rate: Dropout behind both layers.
         identical: Whether all experts start as the same one, as the authors' do; the
             routers then tell them apart.
+        tanh_gelu: Whether GELU is approximated by tanh, as the authors', or exact.
     """
 
     def __init__(
@@ -92,12 +93,14 @@ class StackedExperts(BaseModule):
         feedforward_channels: int,
         drop_rate: float = 0.0,
         identical: bool = True,
+        tanh_gelu: bool = True,
     ) -> None:
         super().__init__()
         self.num_experts = num_experts
         self.identical = identical
         self.fc1 = StackedLinear(num_experts, embed_dims, feedforward_channels)
         self.fc2 = StackedLinear(num_experts, feedforward_channels, embed_dims)
+        self.approximate = 'tanh' if tanh_gelu else 'none'
         self.drop = nn.Dropout(drop_rate)
         self.reset_parameters()
 
@@ -127,7 +130,7 @@ class StackedExperts(BaseModule):
         Returns:
             Of the shape of x.
         """
-        hidden = self.drop(F.gelu(self.fc1(x, ends), approximate='tanh'))
+        hidden = self.drop(F.gelu(self.fc1(x, ends), approximate=self.approximate))
         return self.drop(self.fc2(hidden, ends))
 
     def can_group(self, x: Tensor) -> bool:

@@ -35,6 +35,7 @@ class MoELayer(BaseModule):
             is for the authors.
         drop_rate: Dropout inside the experts.
         identical_experts: Whether all experts start as the same one.
+        tanh_gelu: Whether the experts' GELU is the approximated one.
         layout: Of the buffers, as in ``buffers.py``; ``'auto'`` takes the fastest for
             device, precision and capacity. It changes speed only.
         dropout_layer: Between the experts' output and the residual, if any.
@@ -53,6 +54,7 @@ class MoELayer(BaseModule):
         short_group: Literal['own', 'refuse'] = 'own',
         drop_rate: float = 0.0,
         identical_experts: bool = True,
+        tanh_gelu: bool = True,
         layout: Layout | Literal['auto'] = 'auto',
         dropout_layer: nn.Module | None = None,
     ) -> None:
@@ -82,7 +84,12 @@ class MoELayer(BaseModule):
             }
         )
         self.experts = StackedExperts(
-            num_experts, embed_dims, feedforward_channels, drop_rate, identical_experts
+            num_experts,
+            embed_dims,
+            feedforward_channels,
+            drop_rate,
+            identical_experts,
+            tanh_gelu,
         )
         self.dropout_layer = dropout_layer or nn.Identity()
 

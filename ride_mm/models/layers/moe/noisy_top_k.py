@@ -16,8 +16,8 @@ class NoisyTopKRouter(Router):
     """Each token selects the K experts of the largest gates.
 
     Riquelme et al., V-MoE, NeurIPS 2021, section 2.2: ``TopK(softmax(W x + noise))``.
-    The softmax comes first and the selected gates are not normalised again; of equal
-    ones the first is selected.
+    The softmax comes first, and the selected gates are not normalised again unless told
+    to; of equal ones the first is selected.
 
     Args:
         embed_dims: Channels of a token, D.
@@ -29,6 +29,8 @@ class NoisyTopKRouter(Router):
         rounding: ``'ceil'`` or ``'round'``.
         capacity_multiple: The capacity is raised to a multiple of this.
         batch_priority: Serve tokens with a large first gate first, not in their order.
+        normalize: Divide the weights of the selected experts by their sum. A V-MoE that
+            starts from a dense network then begins as that network.
         noise_std: Standard deviation of the noise on the logits in training, times E.
         importance_weight: Of :func:`importance_loss`.
         load_weight: Of :func:`load_loss`, which needs noise.
@@ -49,6 +51,7 @@ class NoisyTopKRouter(Router):
         rounding: Literal['ceil', 'round'] = 'ceil',
         capacity_multiple: int | None = 4,
         batch_priority: bool = False,
+        normalize: bool = False,
         noise_std: float = 1.0,
         importance_weight: float = 0.005,
         load_weight: float = 0.005,
@@ -70,6 +73,7 @@ class NoisyTopKRouter(Router):
             )
         self.num_selected = num_selected
         self.batch_priority = batch_priority
+        self.normalize = normalize
         self.weights = dict(
             importance=importance_weight, load=load_weight, gshard=gshard_weight
         )
@@ -79,6 +83,8 @@ class NoisyTopKRouter(Router):
         weights, experts = select(scores.gates, self.num_selected)
         priority = weights[..., 0].detach() if self.batch_priority else None
         positions, asked = buffer_positions(experts, self.num_experts, priority)
+        if self.normalize:
+            weights = weights / weights.sum(-1, keepdim=True)
         capacity = self.capacity(scores.gates.shape[1] * self.num_selected)
         return TokensChoose(experts, positions, asked, weights, capacity)
 
