@@ -66,7 +66,10 @@ setup(
     ],
     extras_require={
         **{name: list(pins) for name, pins in STACKS['STACKS'].items()},
-        'tests': ['pytest', 'ruff==0.17.*', 'scikit-learn', 'matplotlib', 'msgpack'],
+        'tests': [
+            *('pytest', 'pytest-xdist>=3.6', 'ruff==0.17.*'),
+            *('scikit-learn', 'matplotlib', 'msgpack'),
+        ],
         'quickstart': ['scikit-learn', 'matplotlib'],
         # To read the checkpoints of V-MoE's JAX code.
         'vmoe': ['msgpack'],

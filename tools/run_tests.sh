@@ -10,8 +10,9 @@ usage: bash tools/run_tests.sh [--stack openmmlab|onedl] [--slow] [PYTEST ARGUME
            maintained fork; each has an environment of its own, .venv or .venv-onedl
   --slow   run the slow tests too
 
-Uses the active virtual environment unless it holds the other stack. A Python for new
-environments can be named by RIDE_MM_PYTHON.
+Runs a process for each core, at most 8; another -n goes before that, and -n 0 runs all
+in one process, as -s needs it. Uses the active virtual environment unless it holds the
+other stack. A Python for new environments can be named by RIDE_MM_PYTHON.
 TEXT
 }
 
@@ -43,4 +44,6 @@ prepare_environment "$stack" tests
 
 cd "$REPOSITORY"
 say "Running the tests on $STACK with $("$PYTHON" --version)"
-exec "$PYTHON" -m pytest ${selection[@]+"${selection[@]}"} "$@"
+# A file's tests stay together, for they share what they train.
+exec "$PYTHON" -m pytest -n auto --dist loadfile \
+    ${selection[@]+"${selection[@]}"} "$@"

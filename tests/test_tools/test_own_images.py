@@ -1,17 +1,17 @@
 """README's way to train on a folder of one's own images."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_helpers import forget_runs, run_tool
 from PIL import Image
 
-from ride_mm.utils import resource_root
+from ride_mm.cli import test_main as main_of_test
+from ride_mm.cli import train_main
 
-TOOLS = resource_root() / 'tools'
+CONFIG = 'ride_r50_custom'
 SIZES = {'Äpfel': 4, 'dark birch': 3, 'rare': 2}
 
 
@@ -51,37 +51,34 @@ def options(folder: Path) -> list[str]:
     ]
 
 
-def run(tool: str, *arguments) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(TOOLS / tool), 'ride_r50_custom', *map(str, arguments)],
-        capture_output=True,
-        text=True,
-    )
+def train(folder: Path, work_dir: Path) -> None:
+    """Train in this process."""
+    forget_runs()
+    train_main([CONFIG, '--work-dir', str(work_dir), *options(folder)])
 
 
 def test_train_and_test(folder, tmp_path):
     work_dir = tmp_path / 'work'
-    done = run('train.py', '--work-dir', work_dir, *options(folder))
+    done = run_tool('train.py', CONFIG, '--work-dir', work_dir, *options(folder))
     assert done.returncode == 0, done.stderr[-2000:]
     result = tmp_path / 'result.json'
-    done = run('test.py', work_dir / 'epoch_1.pth', '--json', result, *options(folder))
-    assert done.returncode == 0, done.stderr[-2000:]
+    arguments = [CONFIG, str(work_dir / 'epoch_1.pth'), '--work-dir', str(work_dir)]
+    forget_runs()
+    main_of_test([*arguments, '--json', str(result), *options(folder)])
     metrics = json.loads(result.read_text())['metrics']
     assert 0 <= metrics['shot_accuracy/few'] <= 100
     assert 'shot_accuracy/many' not in metrics
 
 
 @pytest.mark.parametrize('part', ['train', 'test'])
-def test_a_broken_file_is_named_before_training(part, folder, tmp_path):
+def test_a_broken_file_is_named_before_training(part, folder, tmp_path, capsys):
     (folder / part / 'rare' / 'broken.png').write_bytes(b'\x89PNG no more')
-    done = run('train.py', '--work-dir', tmp_path / 'work', *options(folder))
-    assert done.returncode != 0
-    assert 'broken.png' in done.stderr
-    assert 'Epoch(train)' not in done.stdout + done.stderr
+    with pytest.raises(SystemExit, match='broken.png'):
+        train(folder, tmp_path / 'work')
+    assert 'Epoch(train)' not in ''.join(capsys.readouterr())
 
 
 def test_a_renamed_test_folder_is_refused(folder, tmp_path):
     (folder / 'test' / 'rare').rename(folder / 'test' / 'Aardvark')
-    done = run('train.py', '--work-dir', tmp_path / 'work', *options(folder))
-    assert done.returncode != 0
-    assert 'in one of them only: Aardvark, rare' in done.stderr
+    with pytest.raises(SystemExit, match='in one of them only: Aardvark, rare'):
+        train(folder, tmp_path / 'work')
