@@ -1,0 +1,40 @@
+"""Figures of several runs: mean, standard deviation, each run."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over runs.
+
+    Attributes:
+        mean: Over the runs.
+        sd: Standard deviation, with n - 1 in its denominator; None for one run.
+        values: Of each run.
+    """
+
+    mean: float
+    sd: float | None
+    values: tuple[float, ...]
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Summarise the figure of several runs.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if not values:
+        raise ValueError('expected the figure of at least one run, got none')
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(statistics.fmean(values), sd, tuple(values))
+
+
+def metrics_of(runs: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+    """Summarise those metrics that all runs have."""
+    if not runs:
+        return {}
+    names = [name for name in runs[0] if all(name in run for run in runs)]
+    return {name: spread([float(run[name]) for run in runs]) for name in names}

@@ -1,0 +1,174 @@
+"""One training of an experiment, and the commands that make and test it."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ...utils import resource_root
+from .. import training
+from ..errors import UsageError
+
+TEST = 'test.json'
+CONSOLE = 'console.log'
+RECORD = 'default_hooks.run_record.type=RunRecordHook'
+# Settings that do not change what comes out: where the data is, how it is read, what
+# is logged.
+FREE_SETTINGS = (
+    'data_root',
+    '*.data_root',
+    '*.check_md5',
+    '*_dataloader.num_workers',
+    '*_dataloader.persistent_workers',
+    '*_dataloader.pin_memory',
+    '*_dataloader.prefetch_factor',
+    'default_hooks.logger.*',
+    'default_hooks.checkpoint.max_keep_ckpts',
+    'log_level',
+)
+
+
+def is_free(option: str) -> bool:
+    """Whether an option ``KEY=VALUE`` leaves a training's result as it is."""
+    key = option.partition('=')[0]
+    return any(fnmatch(key, pattern) for pattern in FREE_SETTINGS)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training, from its start to the test of its last checkpoint.
+
+    Attributes:
+        name: In messages and tables.
+        config: Path of a config, or the name of a shipped one.
+        work_dir: Of this training alone.
+        seed: Of the training.
+        checkpoint_name: Of its last checkpoint, see :func:`last_checkpoint_name`.
+        options: Settings ``KEY=VALUE`` that decide the result, without the seed.
+        free: Settings that do not, see :data:`FREE_SETTINGS`.
+        train_options: Further options of ``tools/train.py``, which decide it, too.
+        needs: Trainings whose last checkpoint a setting names, by that setting.
+    """
+
+    name: str
+    config: str
+    work_dir: Path
+    seed: int
+    checkpoint_name: str
+    options: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+    train_options: tuple[str, ...] = ()
+    needs: Mapping[str, 'Run'] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint of the last epoch."""
+        return self.work_dir / self.checkpoint_name
+
+    @property
+    def console(self) -> Path:
+        """Where the output of its commands goes."""
+        return self.work_dir / CONSOLE
+
+    def settings(self, free: bool = True) -> list[str]:
+        """All settings ``KEY=VALUE``.
+
+        Args:
+            free: Whether with those that do not decide the result.
+        """
+        links = [f'{key}={run.checkpoint}' for key, run in self.needs.items()]
+        own = [f'randomness.seed={self.seed}', *self.options, *links]
+        return [*own, *self.free] if free else own
+
+    def train_command(self, free: bool = True) -> list[str]:
+        """Arguments of Python that train, or go on."""
+        return [
+            *('tools/train.py', self.config, '--work-dir', str(self.work_dir)),
+            *('--resume', *self.train_options),
+            *('--cfg-options', *self.settings(free), RECORD),
+        ]
+
+    def test_command(self, free: bool = True) -> list[str]:
+        """Arguments of Python that test the last checkpoint."""
+        return [
+            *('tools/test.py', self.config, str(self.checkpoint)),
+            *('--work-dir', str(self.work_dir / 'test')),
+            *('--json', str(self.work_dir / TEST)),
+            *('--cfg-options', *self.settings(free)),
+        ]
+
+    def describe(self) -> dict:
+        """What decides the result, but for the checkpoints it starts from."""
+        return {
+            'config': Path(self.config).stem,
+            'seed': self.seed,
+            'options': sorted(self.options),
+            'train_options': list(self.train_options),
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """What the test gave.
+
+        Raises:
+            UsageError: If the file is not there or is not that of a test.
+        """
+        path = self.work_dir / TEST
+        try:
+            return dict(json.loads(path.read_text())['metrics'])
+        except (OSError, ValueError, KeyError, TypeError) as err:
+            raise UsageError(
+                f'{path}: expected what a test wrote, got {err!r}'
+            ) from None
+
+
+def executable(arguments: Sequence[str]) -> list[str]:
+    """Arguments of Python, such as those of ``tools/train.py``, to start anywhere."""
+    program, *others = arguments
+    return [sys.executable, str(resource_root() / program), *others]
+
+
+def shown(arguments: Sequence[str]) -> str:
+    """Arguments of Python as a user types them."""
+    return shlex.join(['python', *arguments])
+
+
+def check_config(
+    config: str, options: Sequence[str], train_options: Sequence[str] = ()
+) -> Config:
+    """Read a config as ``tools/train.py`` would.
+
+    Raises:
+        UsageError: If it or an option is none.
+    """
+    argv = [config, *train_options]
+    if options:
+        argv += ['--cfg-options', *options]
+    args = training.make_parser().parse_args(argv)
+    cfg = training.load_config(args, args.epochs)
+    if cfg.get('train_dataloader') is None:
+        raise UsageError(
+            f'expected a config for training, got {config}, which has no '
+            'train_dataloader'
+        )
+    return cfg
+
+
+def last_checkpoint_name(cfg: Config) -> str:
+    """Name of the checkpoint that a finished training has.
+
+    Raises:
+        UsageError: If the config says neither epochs nor iterations.
+    """
+    train_cfg = cfg.get('train_cfg') or {}
+    for limit, name in (('max_epochs', 'epoch'), ('max_iters', 'iter')):
+        if train_cfg.get(limit) is not None:
+            return f'{name}_{train_cfg[limit]}.pth'
+    raise UsageError(
+        'expected a config with train_cfg.max_epochs or train_cfg.max_iters, got '
+        f'train_cfg={dict(train_cfg)}'
+    )

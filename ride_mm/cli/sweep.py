@@ -1,0 +1,221 @@
+"""Train a config with several seeds, and say how far its results spread."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..analysis.tables import ABSENT, format_table
+from ..engine.checkpoint_io import write_atomically
+from ..engine.hooks.run_record import read_record
+from ..utils import find_config
+from .common import run_main, say
+from .errors import UsageError
+from .experiments import (
+    Run,
+    Status,
+    check_config,
+    is_free,
+    job_of,
+    last_checkpoint_name,
+    make_slots,
+    metrics_of,
+    run_jobs,
+    shown,
+    status_of,
+)
+from .infer_output import check_outputs, json_of
+from .training import PRECISIONS
+
+SOME_FAILED, FAILED = 1, 2
+FILE = 'sweep.json'
+EPILOG = """\
+Each training is in the folder seed_N of the work directory, with its console.log, its
+test.json (the last checkpoint's test, never the best one's) and run.json (device,
+versions, data). A second call goes on: what is finished is not repeated, what was
+interrupted is resumed. Several at once: on GPUs one for each by default, --jobs 6 puts
+three on each of two; on the processor one by default, --jobs 2 halves the threads.
+
+exit status: 0 all seeds are finished; 1 some failed, and the end of their log says why;
+2 the options cannot be followed
+"""
+
+
+def sweep_main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``tools/sweep.py``.
+
+    Raises:
+        SystemExit: With status 1 if a training failed, 2 after an error.
+    """
+    faults = run_main(sweep, make_parser(), argv, error_status=FAILED)
+    if any(faults.values()):
+        sys.exit(SOME_FAILED)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Options of the tool."""
+    parser = argparse.ArgumentParser(
+        description='Train a config with several seeds, test each, and print mean, '
+        'standard deviation and each run.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        prog='sweep.py',
+    )
+    parser.add_argument('config', help='path of a config, or the name of a shipped one')
+    add_sweep_options(parser)
+    parser.add_argument(
+        '--work-dir', help='of all trainings (default: work_dirs/sweep/CONFIG)'
+    )
+    parser.add_argument(
+        '--json', metavar='FILE', help=f'all figures (default: WORK_DIR/{FILE})'
+    )
+    parser.add_argument('--epochs', help='train this long, as train.py does')
+    parser.add_argument(
+        '--amp', choices=PRECISIONS, help='train in mixed precision, as train.py does'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        action='extend',
+        metavar='KEY=VALUE',
+        help='settings that override the config, for all seeds',
+    )
+    return parser
+
+
+def add_sweep_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--seeds`` and ``--jobs``."""
+    parser.add_argument(
+        '--seeds',
+        nargs='+',
+        type=int,
+        default=[0, 1, 2],
+        metavar='SEED',
+        help='(default: 0 1 2)',
+    )
+    parser.add_argument(
+        '--jobs', type=int, metavar='N', help='trainings that run at once'
+    )
+    parser.set_defaults(local_rank=0)
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse seeds that are none.
+
+    Raises:
+        UsageError: If one is negative, too large, or there twice.
+    """
+    wrong = [seed for seed in seeds if not 0 <= seed < 2**32]
+    if wrong:
+        raise UsageError(f'--seeds: expected numbers from 0 to 2^32 - 1, got {wrong}')
+    if len(set(seeds)) < len(seeds):
+        raise UsageError(f'--seeds: expected each once, got {list(seeds)}')
+
+
+def sweep(args: argparse.Namespace) -> dict[str, str | None]:
+    """Train, test and report as the options say.
+
+    Returns:
+        Why each training failed, None if it did not, by name.
+
+    Raises:
+        UsageError: If the options cannot be followed.
+    """
+    runs = runs_of(args)
+    target = Path(args.json or runs[0].work_dir.parent / FILE)
+    check_outputs({'--json': args.json}, None, [])
+    slots = make_slots(args.jobs)
+    todo = [run for run in runs if status_of(run) is not Status.FINISHED]
+    say(f'{len(runs) - len(todo)} of {len(runs)} trainings are finished.')
+    faults = {run.name: None for run in runs}
+    faults |= run_jobs([job_of(run) for run in todo], slots, say)
+    finished = [run for run in runs if faults[run.name] is None]
+    summary = metrics_of([run.metrics() for run in finished])
+    print(f'\n{table_of(runs, finished, summary)}')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(json_of(content_of(runs, faults, summary)), target)
+    print(f'\nFigures: {target}')
+    failed = [run.name for run in runs if faults[run.name] is not None]
+    if failed:
+        print(f'{len(failed)} of {len(runs)} failed: {", ".join(failed)}')
+    return faults
+
+
+def runs_of(args: argparse.Namespace) -> list[Run]:
+    """The trainings that the options ask for.
+
+    Raises:
+        UsageError: If there is no such config, or an option does not fit.
+    """
+    check_seeds(args.seeds)
+    for option in args.cfg_options:
+        if option.startswith(('randomness.seed=', 'randomness=')):
+            raise UsageError(f'--cfg-options {option}: expected --seeds instead')
+    train_options = []
+    for option, value in (('--epochs', args.epochs), ('--amp', args.amp)):
+        if value is not None:
+            train_options += [option, value]
+    cfg = check_config(args.config, args.cfg_options, train_options)
+    name = Path(find_config(args.config)).stem
+    folder = Path(args.work_dir or Path('work_dirs', 'sweep', name))
+    return [
+        Run(
+            name=f'seed {seed}',
+            config=args.config,
+            work_dir=folder / f'seed_{seed}',
+            seed=seed,
+            checkpoint_name=last_checkpoint_name(cfg),
+            options=tuple(o for o in args.cfg_options if not is_free(o)),
+            free=tuple(o for o in args.cfg_options if is_free(o)),
+            train_options=tuple(train_options),
+        )
+        for seed in args.seeds
+    ]
+
+
+def table_of(
+    runs: Sequence[Run], finished: Sequence[Run], summary: Mapping[str, object]
+) -> str:
+    """Lay out mean, standard deviation and each run of all metrics."""
+    columns = ['metric', 'mean', 'sd', *(run.name for run in runs)]
+    rows = []
+    for metric, figure in summary.items():
+        values = {
+            run.name: f'{value:.2f}'
+            for run, value in zip(finished, figure.values, strict=True)
+        }
+        sd = ABSENT if figure.sd is None else f'{figure.sd:.2f}'
+        cells = [values.get(run.name, ABSENT) for run in runs]
+        rows.append([metric, f'{figure.mean:.2f}', sd, *cells])
+    return format_table(columns, rows)
+
+
+def content_of(
+    runs: Sequence[Run],
+    faults: Mapping[str, str | None],
+    summary: Mapping[str, object],
+) -> dict:
+    """All that is known, as plain data."""
+    return {
+        'config': runs[0].config,
+        'options': [*runs[0].options, *runs[0].free],
+        'train_options': list(runs[0].train_options),
+        'metrics': {
+            name: {'mean': f.mean, 'sd': f.sd, 'values': list(f.values)}
+            for name, f in summary.items()
+        },
+        'runs': [
+            {
+                'seed': run.seed,
+                'work_dir': str(run.work_dir),
+                'checkpoint': str(run.checkpoint),
+                'fault': faults[run.name],
+                'metrics': run.metrics() if faults[run.name] is None else None,
+                'sessions': read_record(run.work_dir),
+                'commands': [shown(run.train_command()), shown(run.test_command())],
+            }
+            for run in runs
+        ],
+    }
