@@ -1,0 +1,198 @@
+"""The program ``tools/reproduce.py``: options, plan, trainings, report."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..common import run_main, say
+from ..errors import UsageError
+from ..experiments import (
+    is_free,
+    job_of,
+    make_slots,
+    run_jobs,
+)
+from ..infer_output import check_outputs
+from ..sweep import FAILED, SOME_FAILED, add_sweep_options, check_seeds
+from .cifar100lt import CIFAR100LT
+from .plan import commands_of, plan_runs, run_name, unfinished
+from .records import collect, read_records, write_records
+from .report import report_of, write_report
+from .rows import Benchmark
+
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (CIFAR100LT,)}
+EPILOG = """\
+Each training is in WORK_DIR/SCHEDULE/ROW/seed_N, with its console.log, its test.json
+(the last epoch's test, never that of the best epoch) and run.json (device, versions,
+data). A second call goes on: what is finished is not repeated, what was interrupted is
+resumed. What a row is built on (stage one, teacher) is trained first, with the same
+seed. The report also has what earlier calls found, here or elsewhere: all figures are
+in the .json beside it.
+
+exit status: 0 all that was asked for is finished; 1 some trainings failed, and the end
+of their log says why; 2 the options cannot be followed
+"""
+
+
+def reproduce_main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``tools/reproduce.py``.
+
+    Raises:
+        SystemExit: With status 1 if a training failed, 2 after an error.
+    """
+    faults = run_main(reproduce, make_parser(), argv, error_status=FAILED)
+    if any(faults.values()):
+        sys.exit(SOME_FAILED)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Options of the tool."""
+    parser = argparse.ArgumentParser(
+        description='Train and test what a published table has, several seeds each, '
+        'and write the figures beside the published ones.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        prog='reproduce.py',
+    )
+    parser.add_argument('benchmark', choices=tuple(BENCHMARKS), help='which table')
+    parser.add_argument(
+        '--rows', nargs='+', metavar='ROW', help='(default: all; --list names them)'
+    )
+    parser.add_argument(
+        '--schedule', help='the published one, or a shorter one (default: 200e)'
+    )
+    add_sweep_options(parser)
+    parser.add_argument('--data-root', metavar='FOLDER', help='where the data is')
+    parser.add_argument(
+        '--any-files',
+        action='store_true',
+        help='accept data files that are not the published ones, such as a copy; the '
+        'report says so',
+    )
+    parser.add_argument(
+        '--work-dir', help='of all trainings (default: work_dirs/reproduce/BENCHMARK)'
+    )
+    parser.add_argument(
+        '--out',
+        metavar='FILE.md',
+        help='the report (default: docs/results/BENCHMARK.md)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        action='extend',
+        metavar='KEY=VALUE',
+        help='settings that leave the result as it is, such as '
+        'train_dataloader.num_workers=0',
+    )
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument(
+        '--list', action='store_true', help='name the rows and schedules, and end'
+    )
+    only.add_argument(
+        '--dry-run', action='store_true', help='list the commands, and end'
+    )
+    only.add_argument(
+        '--report-only',
+        action='store_true',
+        help='train and test nothing, report what there is',
+    )
+    return parser
+
+
+def reproduce(args: argparse.Namespace) -> dict[str, str | None]:
+    """Do what the options say.
+
+    Returns:
+        Why each training failed, None if it did not, by name.
+
+    Raises:
+        UsageError: If the options cannot be followed.
+    """
+    benchmark = BENCHMARKS[args.benchmark]
+    if args.list:
+        print(f'schedules: {", ".join(benchmark.schedules)}')
+        print('\n'.join(f'{row.name:24} {row.title}' for row in benchmark.rows))
+        return {}
+    rows, schedule = check(args, benchmark)
+    folder = Path(args.work_dir or Path('work_dirs', 'reproduce', benchmark.name))
+    free = free_settings(args, benchmark)
+    runs = plan_runs(benchmark, schedule, rows, args.seeds, folder, free)
+    wanted = [run_name(schedule, row, seed) for row in rows for seed in args.seeds]
+    todo = unfinished(runs, wanted)
+    if args.dry_run:
+        for run, status in todo:
+            print(f'# {run.name}: {status.value}')
+            for step in commands_of(run, status):
+                print(step)
+        return {}
+    out = Path(args.out or Path('docs', 'results', f'{benchmark.name}.md'))
+    check_outputs({'--out': str(out)}, None, [])
+    records = read_records(out.with_suffix('.json'), benchmark)
+    faults = {}
+    if not args.report_only:
+        say(f'{len(todo)} trainings are to be run or finished.')
+        root = args.data_root or benchmark.data_root
+        notes = {'files': benchmark.describe_files(root)} if todo else {}
+        jobs = [job_of(run, notes) for run, _ in todo]
+        faults = run_jobs(jobs, make_slots(args.jobs), say)
+    for key, found in collect(folder, benchmark).items():
+        records[key] = found
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_records(records, out.with_suffix('.json'), benchmark)
+    write_report(report_of(benchmark, records, schedule), out)
+    print(f'Report: {out}')
+    failed = [name for name, fault in faults.items() if fault is not None]
+    if failed:
+        print(f'{len(failed)} failed or not run: {", ".join(failed)}')
+    return faults
+
+
+def check(args: argparse.Namespace, benchmark: Benchmark) -> tuple[list[str], str]:
+    """Check the options.
+
+    Returns:
+        Names of the rows asked for, in the table's order, and the schedule.
+
+    Raises:
+        UsageError: If one cannot be followed.
+    """
+    schedules = list(benchmark.schedules)
+    schedule = args.schedule or schedules[0]
+    if schedule not in schedules:
+        raise UsageError(f'--schedule: expected one of {schedules}, got {schedule!r}')
+    known = [row.name for row in benchmark.rows]
+    names = args.rows or known
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise UsageError(f'--rows: expected some of {known}, got {wrong}')
+    check_seeds(args.seeds)
+    decide = [option for option in args.cfg_options if not is_free(option)]
+    if decide:
+        raise UsageError(
+            '--cfg-options: expected settings of data loading and logging, got '
+            f'{decide}, under which the rows would not be what they are called; '
+            'tools/sweep.py takes any'
+        )
+    if args.out is not None and Path(args.out).suffix != '.md':
+        raise UsageError(f'--out: expected FILE.md, got {args.out}')
+    return [name for name in known if name in names], schedule
+
+
+def free_settings(args: argparse.Namespace, benchmark: Benchmark) -> list[str]:
+    """Settings that say where the data is and how it is read.
+
+    Raises:
+        UsageError: If there is no such folder.
+    """
+    free = list(args.cfg_options)
+    if args.data_root is not None:
+        if not Path(args.data_root).expanduser().is_dir():
+            raise UsageError(f'--data-root: expected a folder, got {args.data_root}')
+        free.append(f'data_root={args.data_root}')
+    if args.any_files:
+        free += benchmark.any_files
+    return free

@@ -1,0 +1,99 @@
+"""What is known of each training of a table: from work directories, and from before."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...engine.checkpoint_io import latest_checkpoint, write_atomically
+from ...engine.hooks.run_record import read_record
+from ..errors import UsageError
+from ..experiments import read_command
+from ..experiments.run import TEST
+from ..infer_output import json_of
+from .rows import Benchmark
+
+KEYS = ('metrics', 'command', 'sessions', 'state')
+
+
+def collect(folder: Path, benchmark: Benchmark) -> dict[str, dict[str, Any]]:
+    """Read all trainings of a table that are below a folder.
+
+    Args:
+        folder: With ``SCHEDULE/ROW/seed_N``.
+        benchmark: The table.
+
+    Returns:
+        By that name a record: ``metrics`` of the test (None before it), ``command``,
+        ``sessions`` and ``state``, in words.
+    """
+    found = {}
+    for schedule in benchmark.schedules:
+        for row in benchmark.rows:
+            for place in sorted((folder / schedule / row.name).glob('seed_*')):
+                if re.fullmatch(r'seed_\d+', place.name):
+                    record = read_run(place)
+                    if record is not None:
+                        found[f'{schedule}/{row.name}/{place.name}'] = record
+    return found
+
+
+def read_run(work_dir: Path) -> dict[str, Any] | None:
+    """Read what is known of a training, None if it has no checkpoint yet."""
+    latest = latest_checkpoint(work_dir)
+    command = read_command(work_dir)
+    tested = (work_dir / TEST).is_file() and command is not None
+    if not tested and latest is None:
+        return None
+    metrics = None
+    if command is not None:
+        # Where the data was is of no interest elsewhere.
+        free = [o for o in command['free'] if 'data_root=' not in o]
+        command = {**command, 'free': free}
+    if tested:
+        metrics = json.loads((work_dir / TEST).read_text())['metrics']
+    sessions = [s for s in read_record(work_dir) if s['epochs'][0] < s['epochs'][1]]
+    where = Path(latest).stem.replace('_', ' ') if latest else 'unknown'
+    state = 'finished' if tested else f'unfinished, {where}'
+    return {
+        'state': state,
+        'metrics': metrics,
+        'command': command,
+        'sessions': sessions,
+    }
+
+
+def read_records(path: Path, benchmark: Benchmark) -> dict[str, dict[str, Any]]:
+    """Read the records that an earlier call wrote; those of finished trainings.
+
+    Raises:
+        UsageError: If the file is none of this table.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+        if content['benchmark'] != benchmark.name:
+            raise ValueError(f'benchmark {content["benchmark"]!r}')
+        runs = {
+            name: {key: run[key] for key in KEYS}
+            for name, run in content['runs'].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise UsageError(
+            f'{path}: expected the records of {benchmark.name}, got {err!r}; remove it '
+            'or choose another --out'
+        ) from None
+    return {name: run for name, run in runs.items() if run['metrics'] is not None}
+
+
+def write_records(
+    records: Mapping[str, Mapping[str, Any]], path: Path, benchmark: Benchmark
+) -> None:
+    """Write all records, in the order of their names."""
+    content = {
+        'benchmark': benchmark.name,
+        'runs': {name: records[name] for name in sorted(records)},
+    }
+    write_atomically(json_of(content), path)
