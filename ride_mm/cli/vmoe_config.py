@@ -75,14 +75,15 @@ def config_of(model: dict, base: Config) -> Config:
     """A config with the network of the weights, and all else of another.
 
     Pixels go from -1 to 1, as the weights expect them. Metrics of several classifiers
-    and of class counts become plain accuracy.
+    and of class counts become plain accuracy. If the other network is a V-MoE, what
+    weights do not tell is taken from it, such as losses and dropout.
 
     Args:
         model: Config of the model that the weights are of.
         base: The other config; it is not changed.
     """
     cfg = deepcopy(base)
-    cfg.model = ConfigDict(deepcopy(model))
+    cfg.model = merged(model, cfg.get('model') or {})
     preprocessor = ConfigDict(cfg.get('data_preprocessor') or {})
     preprocessor.update(mean=HALF, std=HALF, to_rgb=True)
     if 'head' in model:
@@ -98,3 +99,34 @@ def config_of(model: dict, base: Config) -> Config:
     cfg.pop('work_dir', None)
     cfg.load_from = None
     return cfg
+
+
+def merged(model: dict, base: dict) -> ConfigDict:
+    """A model's config, with the settings that it lacks from another of its kind."""
+    result = ConfigDict(deepcopy(model))
+    other = base.get('backbone') or {}
+    if other.get('type') != result.backbone.type:
+        return result
+    result = ConfigDict({**deepcopy(base), **result})
+    result.backbone = _filled(result.backbone, other)
+    result.backbone.pop('init_cfg', None)
+    if 'moe' not in model['backbone']:
+        result.backbone.pop('moe', None)
+    if 'head' in model and (base.get('head') or {}).get('type') == result.head.type:
+        result.head.pop('loss')  # That of a test, which needs none.
+        result.head = _filled(result.head, base['head'])
+    return result
+
+
+def _filled(settings: ConfigDict, others: dict) -> ConfigDict:
+    """Settings with those of others that they lack, also within dictionaries."""
+    for name, value in others.items():
+        if name not in settings:
+            settings[name] = deepcopy(value)
+        elif (
+            name in ('moe', 'router')
+            and isinstance(value, dict)
+            and isinstance(settings[name], dict)
+        ):
+            settings[name] = _filled(settings[name], value)
+    return settings

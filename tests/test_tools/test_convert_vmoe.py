@@ -103,6 +103,38 @@ def test_a_base_brings_data_and_plain_accuracy(tmp_path):
     assert load_checkpoint_file(target)['meta']['dataset_meta']['classes'][3] == '3'
 
 
+def test_a_base_of_the_same_kind_brings_what_weights_do_not_tell(tmp_path):
+    base = tmp_path / 'base.py'
+    base.write_text("""
+default_scope = 'mmpretrain'
+model = dict(
+    type='VMoEClassifier',
+    backbone=dict(
+        type='VMoE',
+        arch='s',
+        drop_rate=0.1,
+        init_cfg=dict(type='Pretrained', checkpoint='x.pth'),
+        moe=dict(num_experts=2, drop_rate=0.2, router=dict(noise_std=0.5)),
+    ),
+    head=dict(
+        type='VisionTransformerClsHead',
+        num_classes=7,
+        in_channels=512,
+        loss=dict(type='CrossEntropyLoss', use_sigmoid=True),
+    ),
+)
+""")
+    target, config = convert(TINY, tmp_path, '--base', base)
+    model = Config.fromfile(config).model
+    assert model.backbone.arch.num_layers == 4 and model.backbone.drop_rate == 0.1
+    moe = model.backbone.moe
+    assert (moe.num_experts, moe.drop_rate, moe.blocks) == (4, 0.2, [1, 3])
+    assert (moe.router.noise_std, moe.router.num_selected) == (0.5, 2)
+    assert model.head.num_classes == 5 and model.head.loss.use_sigmoid
+    assert 'init_cfg' not in model.backbone
+    get_model(str(config), pretrained=str(target))
+
+
 def test_settings_reach_the_model(tmp_path, capsys):
     options = '--image-size', 24, 32, '--selected-experts', 1
     options += '--capacity-factor', 2, '--eval-capacity-factor', 4

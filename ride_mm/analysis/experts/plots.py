@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..plots import BAR_LIMIT, COLOURS
 from .capacity import CapacityPoint
@@ -61,6 +62,7 @@ def plot_load(layers: Sequence[LayerRouting], path: str | Path) -> None:
     upper, lower = figure.subplots(2, 1, height_ratios=(2, 1))
     for i, layer in enumerate(layers):
         upper.plot(
+            np.arange(1, len(layer.load) + 1),
             np.sort(layer.load)[::-1],
             'o-',
             ms=4,
@@ -70,6 +72,7 @@ def plot_load(layers: Sequence[LayerRouting], path: str | Path) -> None:
         )
     upper.axhline(1, ls='--', lw=1, color='#666666')
     upper.set_ylim(bottom=0)
+    upper.xaxis.set_major_locator(MaxNLocator(integer=True))
     upper.set_xlabel('experts, the busiest first')
     upper.set_ylabel('tokens / even spread')
     upper.legend(fontsize=8)
@@ -81,6 +84,8 @@ def plot_load(layers: Sequence[LayerRouting], path: str | Path) -> None:
         colour = COLOURS[0] if shift < 0 else COLOURS[1]
         lower.bar(places + shift, 100 * np.array(values), 0.4, label=name, color=colour)
     lower.set_xticks(places, [layer.name for layer in layers], fontsize=8)
+    if len(layers) > 4:
+        lower.tick_params(axis='x', rotation=20)
     lower.set_ylabel('%')
     lower.legend(fontsize=8)
     figure.suptitle('Load of the experts')
