@@ -12,6 +12,7 @@ from engine_helpers import run_tool
 from ride_mm.cli.experiments import check_config, metrics_of, work
 from ride_mm.cli.reproduce import program
 from ride_mm.cli.reproduce.cifar100lt import CIFAR100LT, describe_files
+from ride_mm.cli.reproduce.records import read_history
 from ride_mm.cli.reproduce.report import difference, mean_and_sd
 from ride_mm.cli.reproduce.rows import Published, Row
 
@@ -105,13 +106,14 @@ def test_the_report_has_what_the_tests_say(capsys):
                 for text in (' '.join(one.split()) for one in report().splitlines())
             )
     published = cells('Experts')[7:9]
-    assert published == ['48 (68.1/49.2/23.9)', 'the authors']
+    assert published == ['48.0 (68.1/49.2/23.9)', 'the authors']
     assert '- Experts: 48.5, others (best on test).' in report()
     # On what it was made.
     text = report()
     assert 'an abacus, 1 thread, float32' in text
     assert f'subset {"a" * 16}' in text and 'torch 2.6.0' in text
     assert f'a copy, not the published files (train md5 {"d" * 32}' in text
+    assert '--any-files' not in text
     command = 'python tools/train.py ride_r20_digitslt_router --work-dir'
     assert f'{command} {place("router")} --resume' in text
     assert f'load_from={place("ride")}/epoch_2.pth' in text
@@ -188,6 +190,28 @@ def test_figures_of_elsewhere_stay_in_the_report():
     assert text.index('## Schedule 40e') < text.index('## Schedule small')
     assert 'compare these rows among themselves' in text.partition('small\n')[2]
     assert 'difference' not in text.partition('## Schedule small')[2]
+
+
+def test_the_history_of_a_training_is_its_logs(tmp_path):
+    lines = [
+        '{"loss": 4.0, "epoch": 1, "step": 5}',
+        '{"loss": 3.0, "epoch": 1, "step": 10}',
+        '{"shot_accuracy/all": 20.0, "step": 1}',
+        '{"loss": 9.0, "epoch": 2, "step": 15}',
+        '{"loss": 9.',
+    ]
+    resumed = [
+        '{"loss": 2.0, "epoch": 2, "step": 15}',
+        '{"shot_accuracy/all": 30.0, "step": 2}',
+    ]
+    for name, text in (('20260101_000000', lines), ('20260102_000000', resumed)):
+        folder = tmp_path / name / 'vis_data'
+        folder.mkdir(parents=True)
+        (folder / 'scalars.json').write_text('\n'.join(text))
+    assert read_history(tmp_path) == {
+        'loss': [[1, 3.0], [2, 2.0]],
+        'validation': [[1, 20.0], [2, 30.0]],
+    }
 
 
 def test_another_stage_one_is_not_mixed_in(capsys):

@@ -23,8 +23,8 @@ def provenance(found: Sequence[Any], schedule: str, published: str) -> str:
     lines = []
     if schedule != published:
         lines.append(
-            f'- A schedule of {schedule}, the published figures are those of '
-            f'{published}: compare these rows among themselves.'
+            f'- Trained for {length(schedule)}, the published figures are of '
+            f'{length(published)}: compare these rows among themselves.'
         )
     if not records:
         return '\n'.join([*lines, '- Nothing is finished.'])
@@ -37,6 +37,12 @@ def provenance(found: Sequence[Any], schedule: str, published: str) -> str:
     ):
         lines += grouped(title, {name: describe(r) for name, r in records.items()})
     return '\n'.join(lines)
+
+
+def length(schedule: str) -> str:
+    """A schedule in words: ``30 epochs`` for ``30e``."""
+    number = schedule.removesuffix('e')
+    return f'{number} epochs' if number.isdigit() else f'the schedule {schedule}'
 
 
 def seeds(found: Sequence[Any]) -> str:

@@ -14,7 +14,7 @@ from ..experiments.run import TEST
 from ..infer_output import json_of
 from .rows import Benchmark
 
-KEYS = ('metrics', 'command', 'sessions', 'state')
+KEYS = ('metrics', 'command', 'sessions', 'state', 'history')
 
 
 def collect(folder: Path, benchmark: Benchmark) -> dict[str, dict[str, Any]]:
@@ -26,7 +26,7 @@ def collect(folder: Path, benchmark: Benchmark) -> dict[str, dict[str, Any]]:
 
     Returns:
         By that name a record: ``metrics`` of the test (None before it), ``command``,
-        ``sessions`` and ``state``, in words.
+        ``sessions``, ``state``, in words, and ``history``, see :func:`read_history`.
     """
     found = {}
     for schedule in benchmark.schedules:
@@ -61,6 +61,32 @@ def read_run(work_dir: Path) -> dict[str, Any] | None:
         'metrics': metrics,
         'command': command,
         'sessions': sessions,
+        'history': read_history(work_dir),
+    }
+
+
+def read_history(work_dir: Path) -> dict[str, list[list[float]]]:
+    """Read what a training logged.
+
+    Returns:
+        ``loss``: pairs of epoch and the last loss that was logged in it;
+        ``validation``: pairs of epoch and accuracy. What was repeated after an
+        interruption is there once.
+    """
+    loss, validation = {}, {}
+    for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in log.read_text().splitlines():
+            try:
+                scalars = json.loads(line)
+            except ValueError:  # Cut off when the training was.
+                continue
+            if 'loss' in scalars and 'epoch' in scalars:
+                loss[scalars['epoch']] = scalars['loss']
+            elif 'shot_accuracy/all' in scalars and 'step' in scalars:
+                validation[scalars['step']] = scalars['shot_accuracy/all']
+    return {
+        'loss': [[epoch, value] for epoch, value in sorted(loss.items())],
+        'validation': [[epoch, value] for epoch, value in sorted(validation.items())],
     }
 
 

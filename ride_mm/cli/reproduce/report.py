@@ -156,7 +156,8 @@ def in_short(known: Published | None) -> str:
     """Write a published figure: ``48.0 (68.1/49.2/23.9)``."""
     if known is None:
         return ABSENT
-    text = f'{known.accuracy:g}'
+    digits = 1 if round(known.accuracy, 1) == known.accuracy else 2
+    text = f'{known.accuracy:.{digits}f}'
     if known.by_shots is not None:
         text += f' ({"/".join(format_percent(value) for value in known.by_shots)})'
     return text
@@ -191,6 +192,11 @@ def runs_table(found: Sequence[Found]) -> str:
     return format_table(['row', 'seed', *GROUPS, 'experts'], rows)
 
 
+def options_of(one: Found) -> set[str]:
+    """Settings of data and loading under which a row's trainings were run."""
+    return {o for record in one.finished.values() for o in record['command']['free']}
+
+
 def commands(benchmark: Benchmark, schedule: str, found: Sequence[Found]) -> str:
     """The commands of the rows, as ``tools/reproduce.py`` gives them for a seed."""
     names = ' '.join(one.row.name for one in found)
@@ -199,6 +205,8 @@ def commands(benchmark: Benchmark, schedule: str, found: Sequence[Found]) -> str
         f'python tools/reproduce.py {benchmark.name} --schedule {schedule} '
         f'--rows {names} --seeds {seeds}'
     )
+    if any(o in benchmark.any_files for one in found for o in options_of(one)):
+        own += ' --any-files'
     lines = [own, '']
     folder = Path('work_dirs', 'reproduce', benchmark.name)
     firsts = {one.row.name: min(one.finished) for one in found}
@@ -211,9 +219,9 @@ def commands(benchmark: Benchmark, schedule: str, found: Sequence[Found]) -> str
         lines += [shown(run.train_command(False)), shown(run.test_command(False))]
     return '\n'.join(
         [
-            'The first command does all of this, and resumes; where data other than '
-            'the published files was used, with `--any-files`. What it runs for the '
-            'first seed of each row:',
+            'The first command does all of this, and resumes. What it runs for the '
+            'first seed of each row, without the settings that say where the data is '
+            'and how it is read:',
             '',
             '```bash',
             *lines,
