@@ -180,13 +180,16 @@ def test_a_dry_run_lists_commands_and_writes_nothing(capsys):
 
 
 def test_figures_of_elsewhere_stay_in_the_report():
-    assert reproduce('--rows', 'ce', '--seeds', '0') == 0
+    note = ['--note', 'Made of clay.']
+    assert reproduce('--rows', 'ce', '--seeds', '0', *note) == 0
     before = cells('Plain')
     Path('work_dirs').rename('moved')
     options = ['--rows', 'ride', '--seeds', '0', '--schedule', 'small']
     assert reproduce(*options) == 0
     assert cells('Plain') == before
     text = report()
+    assert text.count('- Made of clay.') == 1
+    assert text.index('- Made of clay.') < text.index('## Schedule small')
     assert text.index('## Schedule 40e') < text.index('## Schedule small')
     assert 'compare these rows among themselves' in text.partition('small\n')[2]
     assert 'difference' not in text.partition('## Schedule small')[2]

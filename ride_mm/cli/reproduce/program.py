@@ -17,7 +17,7 @@ from ..infer_output import check_outputs
 from ..sweep import FAILED, SOME_FAILED, add_sweep_options, check_seeds
 from .cifar100lt import CIFAR100LT
 from .plan import commands_of, plan_runs, run_name, unfinished
-from .records import collect, read_records, write_records
+from .records import collect, read_notes, read_records, write_records
 from .report import report_of, write_report
 from .rows import Benchmark
 
@@ -88,6 +88,11 @@ def make_parser() -> argparse.ArgumentParser:
         help='settings that leave the result as it is, such as '
         'train_dataloader.num_workers=0',
     )
+    parser.add_argument(
+        '--note',
+        metavar='TEXT',
+        help='to be printed above the table of this schedule, in later reports, too',
+    )
     only = parser.add_mutually_exclusive_group()
     only.add_argument(
         '--list', action='store_true', help='name the rows and schedules, and end'
@@ -132,6 +137,9 @@ def reproduce(args: argparse.Namespace) -> dict[str, str | None]:
     out = Path(args.out or Path('docs', 'results', f'{benchmark.name}.md'))
     check_outputs({'--out': str(out)}, None, [])
     records = read_records(out.with_suffix('.json'), benchmark)
+    remarks = read_notes(out.with_suffix('.json'))
+    if args.note is not None:
+        remarks[schedule] = args.note
     faults = {}
     if not args.report_only:
         say(f'{len(todo)} trainings are to be run or finished.')
@@ -142,8 +150,8 @@ def reproduce(args: argparse.Namespace) -> dict[str, str | None]:
     for key, found in collect(folder, benchmark).items():
         records[key] = found
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_records(records, out.with_suffix('.json'), benchmark)
-    write_report(report_of(benchmark, records, schedule), out)
+    write_records(records, remarks, out.with_suffix('.json'), benchmark)
+    write_report(report_of(benchmark, records, schedule, remarks), out)
     print(f'Report: {out}')
     failed = [name for name, fault in faults.items() if fault is not None]
     if failed:

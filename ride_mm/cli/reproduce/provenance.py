@@ -7,13 +7,16 @@ UNKNOWN = 'not recorded'
 SHORT_HASH = 16
 
 
-def provenance(found: Sequence[Any], schedule: str, published: str) -> str:
+def provenance(
+    found: Sequence[Any], schedule: str, published: str, note: str | None = None
+) -> str:
     """Say on what the finished trainings of a schedule were made.
 
     Args:
         found: Rows with finished trainings, see ``report.Found``.
         schedule: Name of the schedule.
         published: Name of the schedule of the published figures.
+        note: What its user wants to have said.
     """
     records = {
         f'{one.row.name}, seed {seed}': record
@@ -26,6 +29,8 @@ def provenance(found: Sequence[Any], schedule: str, published: str) -> str:
             f'- Trained for {length(schedule)}, the published figures are of '
             f'{length(published)}: compare these rows among themselves.'
         )
+    if note:
+        lines.append(f'- {note}')
     if not records:
         return '\n'.join([*lines, '- Nothing is finished.'])
     lines.append(f'- Seeds: {seeds(found)}')
@@ -109,6 +114,8 @@ def devices(record: Mapping[str, Any]) -> str:
     by_device: dict[str, list[list[int]]] = {}
     for session in record['sessions']:
         text = session['device']
+        if 'kind' in session:
+            text = f'{session["kind"].upper()}: {text}'
         if session['processes'] > 1:
             text += f', {session["processes"]} processes'
         threads = session['threads']

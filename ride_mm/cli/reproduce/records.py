@@ -114,12 +114,21 @@ def read_records(path: Path, benchmark: Benchmark) -> dict[str, dict[str, Any]]:
     return {name: run for name, run in runs.items() if run['metrics'] is not None}
 
 
+def read_notes(path: Path) -> dict[str, str]:
+    """Read the notes of an earlier call, by schedule, from a file of records."""
+    return json.loads(path.read_text()).get('notes', {}) if path.is_file() else {}
+
+
 def write_records(
-    records: Mapping[str, Mapping[str, Any]], path: Path, benchmark: Benchmark
+    records: Mapping[str, Mapping[str, Any]],
+    notes: Mapping[str, str],
+    path: Path,
+    benchmark: Benchmark,
 ) -> None:
-    """Write all records, in the order of their names."""
+    """Write all records, in the order of their names, and the notes by schedule."""
     content = {
         'benchmark': benchmark.name,
+        'notes': dict(notes),
         'runs': {name: records[name] for name in sorted(records)},
     }
     write_atomically(json_of(content), path)

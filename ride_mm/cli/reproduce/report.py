@@ -44,6 +44,7 @@ def report_of(
     benchmark: Benchmark,
     records: Mapping[str, Mapping[str, Any]],
     schedule: str | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> str:
     """Write the report.
 
@@ -51,6 +52,7 @@ def report_of(
         benchmark: The table.
         records: Of all trainings, by ``SCHEDULE/ROW/seed_N``.
         schedule: Has a section even if there is nothing of it yet.
+        notes: To print with a schedule.
     """
     parts = [
         f'# {benchmark.title}',
@@ -63,7 +65,7 @@ def report_of(
     for name in benchmark.schedules:
         found = find(benchmark, records, name)
         if name == schedule or any(row.finished or row.others for row in found):
-            parts += section(benchmark, name, found)
+            parts += section(benchmark, name, found, (notes or {}).get(name))
     return '\n\n'.join(parts) + '\n'
 
 
@@ -91,11 +93,13 @@ def find(
     return found
 
 
-def section(benchmark: Benchmark, schedule: str, found: Sequence[Found]) -> list[str]:
+def section(
+    benchmark: Benchmark, schedule: str, found: Sequence[Found], note: str | None
+) -> list[str]:
     """Paragraphs of a schedule."""
     published = next(iter(benchmark.schedules))
     made = [one for one in found if one.finished]
-    parts = [f'## Schedule {schedule}', provenance(made, schedule, published)]
+    parts = [f'## Schedule {schedule}', provenance(made, schedule, published, note)]
     parts.append(summary_table(found, schedule == published))
     notes = [
         f'- {one.row.title}: {other_figure(p)}'

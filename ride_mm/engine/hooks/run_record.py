@@ -32,8 +32,9 @@ class RunRecordHook(Hook):
 
     - ``epochs``: ``[first, last]``, counted from 0 and exclusive of the last: those it
       has completed so far;
-    - ``started``, in UTC; ``device``, the name of GPU or processor; ``processes``,
-      ``threads`` and ``precision``; ``versions`` of Python and packages;
+    - ``started``, in UTC; ``kind`` (``cpu``, ``cuda``) and ``device``, the name of GPU
+      or processor; ``processes``, ``threads``, ``precision`` and ``seed``; ``versions``
+      of Python and packages;
     - ``data`` for training and validation: number of images, ``subset`` (the hash of
       :class:`~ride_mm.datasets.LongTailed`, which says which images of the official
       files they are) and ``images``, the SHA-256 of their pixels, where the data set
@@ -103,6 +104,7 @@ def describe_session(runner: Runner) -> dict[str, Any]:
     return {
         'epochs': [runner.epoch, runner.epoch],
         'started': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'kind': device.type,
         'device': machine_name(device),
         'processes': runner.world_size,
         'threads': torch.get_num_threads(),
