@@ -61,7 +61,7 @@ setup(
     install_requires=[
         f'torch>={STACKS["TORCH_MINIMUM"]}',
         'torchvision',
-        'numpy',
+        'numpy>=1.24',
         'pillow',
     ],
     extras_require={

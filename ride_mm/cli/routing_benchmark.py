@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,11 @@ from ..engine.hooks.fit_check import misfits, named, without_router
 from ..models.classifiers import RIDEClassifier
 from ..utils.freed_memory import keep_freed_memory
 from ..utils.machine import machine_name
+from .benchmark_common import (
+    add_benchmark_options,
+    check_benchmark_options,
+    pick_device,
+)
 from .common import add_config_options, existing_file, load_config, run_main
 from .errors import UsageError
 from .flops import build_model, image_size
@@ -69,20 +73,6 @@ def make_parser() -> argparse.ArgumentParser:
         'expert, rounded to whole samples',
     )
     add('--dtypes', nargs='+', choices=tuple(HALF), default=list(HALF))
-    add('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
-    add('--threads', type=int, metavar='N', help="of the CPU (default: PyTorch's)")
-    add(
-        '--seconds',
-        type=float,
-        default=5.0,
-        help='how long to measure each line of the table (default: 5)',
-    )
-    add(
-        '--shape',
-        type=int,
-        metavar='PIXELS',
-        help="side of the images (default: the config's crop)",
-    )
     add(
         '--fuse-conv-bn',
         action='store_true',
@@ -94,7 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='let the C library return freed memory to the system, as it does by '
         'default; else it is kept for the next tensors',
     )
-    add('--json', metavar='FILE', help='write all that was measured as JSON')
+    add_benchmark_options(parser, 5.0, 'each line of the table')
     add_config_options(parser)
     return parser
 
@@ -161,30 +151,9 @@ def check_options(args: argparse.Namespace) -> None:
             raise UsageError(
                 f'--continuing: expected percentages from 0 to 100, got {percent:g}'
             )
-    for name, least in (('threads', 1), ('shape', 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UsageError(f'--{name}: expected a number >= {least}, got {value}')
-    if not 0 < args.seconds < math.inf:
-        raise UsageError(f'--seconds: expected a number > 0, got {args.seconds:g}')
+    check_benchmark_options(args)
     if args.checkpoint is not None:
         existing_file(args.checkpoint, 'a checkpoint')
-    if args.json is not None and Path(args.json).is_dir():
-        raise UsageError(f'--json: expected a file, got the folder {args.json}')
-
-
-def pick_device(name: str) -> torch.device:
-    """Find the device, a GPU if there is one and nothing else was asked.
-
-    Raises:
-        UsageError: If a GPU is asked and there is none.
-    """
-    available = torch.cuda.is_available()
-    if name == 'cuda' and not available:
-        raise UsageError('--device cuda: expected a GPU that PyTorch can use, got none')
-    if name == 'auto':
-        name = 'cuda' if available else 'cpu'
-    return torch.device(name)
 
 
 def build_routed(cfg: dict, name: str) -> RIDEClassifier:

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from ..engine.checkpoint_io import latest_checkpoint
+from ..utils.freed_memory import keep_freed_memory
 from .common import (
     add_common_options,
     build_runner,
@@ -114,6 +115,8 @@ def train(args: argparse.Namespace) -> None:
             cfg, bool(args.resume or cfg.get('resume')), args.overwrite
         )
         set_start(cfg, args.resume)
+        if not torch.cuda.is_available():
+            keep_freed_memory()
         with processes(cfg):
             runner = build_runner(cfg)
             if earlier:

@@ -11,8 +11,8 @@ def keep_freed_memory() -> bool:
     """Let this process keep freed memory for its next tensors.
 
     By default the C library returns large blocks to the system, and the system clears
-    new ones page by page: with large batches a network without gradients spends much of
-    its time on that, most where the feature maps are large, which is in the trunk.
+    new ones page by page: with large batches a network spends much of its time on that,
+    most where the feature maps are large, which is in the trunk.
 
     Returns:
         Whether the C library could be told; glibc's can.

@@ -9,14 +9,13 @@ from mmpretrain.registry import MODELS
 
 from ride_mm.analysis import PartCosts, part_costs
 from ride_mm.analysis.routing.speed import (
-    MIN_ROUNDS,
     RoutingSpeed,
     measure,
     set_share,
     share_threshold,
-    time_in_turns,
     whole_samples,
 )
+from ride_mm.analysis.timing import MIN_ROUNDS, time_in_turns
 from ride_mm.cli.routing_benchmark import (
     COLUMNS,
     benchmark_main,

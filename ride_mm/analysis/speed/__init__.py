@@ -1,0 +1,17 @@
+"""How fast training and inference are, by parts and side by side."""
+
+from .memory import peak_memory
+from .reference import reference_model, reference_step
+from .stepped_loop import SteppedTrainLoop
+from .steps import PARTS, TrainingStep, model_step, time_parts
+
+__all__ = [
+    'PARTS',
+    'SteppedTrainLoop',
+    'TrainingStep',
+    'model_step',
+    'peak_memory',
+    'reference_model',
+    'reference_step',
+    'time_parts',
+]

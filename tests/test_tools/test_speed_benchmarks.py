@@ -1,0 +1,241 @@
+"""The benchmarks of training, inference and data: what they tell and refuse."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+from ride_mm.analysis.speed import peak_memory, reference_model, time_parts
+from ride_mm.analysis.speed.steps import PARTS, TrainingStep
+from ride_mm.cli.common import load_config
+from ride_mm.cli.data_benchmark import data_benchmark_main
+from ride_mm.cli.inference_benchmark import inference_benchmark_main
+from ride_mm.cli.train_benchmark import ALL_PARTS, cells, train_benchmark_main
+from ride_mm.cli.train_benchmark import make_parser as train_parser
+
+CONFIG = 'ride_r20_digitslt'
+CPU = torch.device('cpu')
+# The authors' files that a benchmark reads, in miniature.
+AUTHORS_MODEL = """
+import torch
+from base import BaseModel
+from utils import helper
+
+
+class Backbone(torch.nn.Module):
+    def __init__(self, num_classes, num_experts):
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.zeros(num_experts, 3, num_classes))
+
+    def forward(self, x):
+        self.logits = [helper(x).mean((2, 3)) @ weight for weight in self.weights]
+        return torch.stack(self.logits, 1).mean(1)
+
+
+class ResNet32Model(BaseModel):
+    def __init__(self, num_classes, reduce_dimension, use_norm, num_experts):
+        super().__init__()
+        assert reduce_dimension and use_norm
+        self.backbone = Backbone(num_classes, num_experts)
+
+    def forward(self, x):
+        return self.backbone(x)
+"""
+AUTHORS_LOSS = """
+import torch
+import torch.nn.functional as F
+
+
+class RIDELoss(torch.nn.Module):
+    def __init__(self, cls_num_list, reweight_epoch, additional_diversity_factor):
+        super().__init__()
+        self.m_list = torch.tensor(cls_num_list).float().pow(-0.25).cuda()
+        self.s = 30
+
+    def _hook_before_epoch(self, epoch):
+        self.ready = True
+
+    def forward(self, output_logits, target, extra_info=None):
+        assert self.ready
+        return sum(
+            F.cross_entropy(self.get_final_output(one, target), target)
+            for one in extra_info['logits']
+        )
+"""
+
+
+@pytest.fixture
+def authors(tmp_path):
+    folder = tmp_path / 'authors'
+    (folder / 'model' / 'ldam_drw_resnets').mkdir(parents=True)
+    (folder / 'utils').mkdir()
+    (folder / 'model' / 'model.py').write_text(AUTHORS_MODEL)
+    (folder / 'model' / 'loss.py').write_text(AUTHORS_LOSS)
+    (folder / 'utils' / '__init__.py').write_text(
+        'import pandas as pd\n\n\ndef helper(x):\n    return x\n'
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def same_threads():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def run(main, tmp_path, *options):
+    main([*options, '--json', str(tmp_path / 'out.json')])
+    return json.loads((tmp_path / 'out.json').read_text())
+
+
+def test_training_is_measured_with_data_and_against_another_setting(tmp_path, capsys):
+    result = run(
+        train_benchmark_main,
+        tmp_path,
+        CONFIG,
+        '--batch-size',
+        '8',
+        '--seconds',
+        '0.1',
+        '--with-data',
+        '--against',
+        'model.num_experts=1',
+        '--threads',
+        '1',
+        '--cfg-options',
+        'train_dataloader.num_workers=0',
+    )
+    names = [row['name'] for row in result['rows']]
+    assert names == [
+        f'{what}, {setting}'
+        for what in ('step',)
+        for setting in (CONFIG, 'model.num_experts=1')
+    ] + [
+        f'{what}, {setting}'
+        for setting in (CONFIG, 'model.num_experts=1')
+        for what in ('bare loop', 'train.py')
+    ]
+    three, one, bare, runner, *_ = result['rows']
+    assert three['speed'] == 1.0
+    assert one['speed'] > 1
+    for row in result['rows']:
+        assert row['images_per_second'] * row['seconds'] == pytest.approx(8)
+    assert set(three['parts']) == set(PARTS)
+    assert set(bare['parts']) == {*PARTS, 'data'}
+    assert set(runner['parts']) == {'framework'}
+    assert result['batch size'] == 8
+    assert 'train.py, ride_r20_digitslt, fp32' in capsys.readouterr().out
+
+
+def test_the_authors_code_is_measured_and_leaves_no_module_behind(
+    authors, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, 'utils', 'mine')
+    before = {name for name in sys.modules if name.startswith(('model', 'base'))}
+    path, cuda = list(sys.path), torch.Tensor.cuda
+    options = (
+        *('ride_r32_cifar100lt', '--seconds', '0.1', '--threads', '1'),
+        *('--reference', str(authors)),
+    )
+    result = run(
+        train_benchmark_main, tmp_path, *options, '--batch-size', '2', '--shape', '8'
+    )
+    assert [row['name'] for row in result['rows']] == [
+        'step, ride_r32_cifar100lt',
+        "step, the authors' code",
+    ]
+    result = run(
+        inference_benchmark_main, tmp_path, *options, '--batch-sizes', '2', '--shape=8'
+    )
+    ours, folded, theirs = result['rows']
+    assert ours['difference'] == 0 and theirs['difference'] is None
+    assert folded['difference'] < 1e-5
+    assert sys.modules['utils'] == 'mine'
+    assert {n for n in sys.modules if n.startswith(('model', 'base'))} == before
+    assert sys.path == path and torch.Tensor.cuda is cuda
+
+
+def test_a_network_that_the_authors_lack_is_refused(authors, tmp_path):
+    args = train_parser().parse_args(['ride_swint_imagenetlt'])
+    model = load_config(args).model
+    with pytest.raises(ValueError, match='expected a model of several experts with'):
+        reference_model(str(authors), model)
+    args = train_parser().parse_args(['ride_r32_cifar100lt'])
+    with pytest.raises(ValueError, match="expected a folder with the authors'"):
+        reference_model(str(tmp_path), load_config(args).model)
+
+
+def test_parts_of_a_step_are_those_of_its_functions():
+    calls = []
+    step = TrainingStep(
+        lambda: calls.append('forward') or torch.zeros(()),
+        lambda loss: calls.append('backward'),
+        lambda: calls.append('update'),
+    )
+    parts = time_parts(step, 3, CPU)
+    assert calls == ['forward', 'backward', 'update'] * 3
+    assert list(parts) == list(PARTS) and min(parts.values()) >= 0
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith('linux'), reason='only Linux tells the peak of memory'
+)
+def test_the_peak_of_memory_counts_what_is_freed_again():
+    mebibytes = 64
+    held = [torch.ones(2**20)]
+
+    def function():
+        held.append(torch.ones(mebibytes * 2**18))
+        held.pop()
+
+    assert peak_memory(function, CPU) == pytest.approx(mebibytes * 2**20, rel=0.25)
+
+
+def test_shares_are_of_the_time_of_the_step():
+    row = dict(
+        name='step, x',
+        dtype='bf16',
+        images_per_second=64.0,
+        seconds=0.5,
+        speed=1.5,
+        parts=dict(forward=0.1, backward=0.3, optimizer=0.01),
+        peak_bytes=3 * 2**20,
+    )
+    shares = dict(zip(ALL_PARTS, cells(row)[4:-1], strict=True))
+    assert shares == dict(
+        data='-', forward='20.0', backward='60.0', optimizer='2.0', framework='-'
+    )
+    assert cells(row)[:4] == ('step, x, bf16', '64', '500.0', '1.50x')
+    assert cells(row)[-1] == '3'
+
+
+def test_data_is_measured_by_workers_and_steps(tmp_path):
+    result = run(
+        data_benchmark_main, tmp_path, CONFIG, '--workers', '0', '1', '--batches', '3'
+    )
+    assert [row['workers'] for row in result['loaders']] == [0, 1]
+    for row in result['loaders']:
+        seconds = 3 * row['seconds_per_batch']
+        assert row['images'] == pytest.approx(row['images_per_second'] * seconds)
+    steps = list(result['pipeline_seconds'])
+    assert steps[-2:] == ['PackInputs', 'all, with seeding and checks']
+
+
+@pytest.mark.parametrize(
+    ('main', 'options', 'message'),
+    [
+        (train_benchmark_main, ['--batch-size', '1'], 'expected a number >= 2, got 1'),
+        (train_benchmark_main, ['--seconds', '0'], 'expected a number > 0, got 0'),
+        (train_benchmark_main, ['--against', 'modle.x=1'], 'modle.x'),
+        (train_benchmark_main, ['--threads', '0'], 'expected a number >= 1, got 0'),
+        (inference_benchmark_main, ['--batch-sizes', '0'], 'numbers >= 1, got 0'),
+        (data_benchmark_main, ['--workers', '-1'], 'numbers >= 0, got -1'),
+        (data_benchmark_main, ['--batches', '0'], 'a number >= 1, got 0'),
+    ],
+)
+def test_options_that_cannot_be_followed_are_refused(main, options, message):
+    with pytest.raises(SystemExit) as stop:
+        main([CONFIG, *options])
+    assert message in str(stop.value.code)
