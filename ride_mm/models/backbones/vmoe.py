@@ -1,6 +1,7 @@
 """V-MoE: vision transformers with sparse mixtures of experts."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..layers.attention import TANH_GELU, AttentionPooling, QKNormAttention
-from ..layers.moe import MoELayer
+from ..layers.moe import MoELayer, collect_reports
+from ..layers.moe.auxiliary import is_collecting
 from ..layers.moe.router import lecun_normal_
 from ..layers.position_embedding import (
     resize_grid,
@@ -186,7 +188,14 @@ class VMoE(VisionTransformer):
     def run_block(self, i: int, x: Tensor) -> Tensor:
         """Apply block ``i`` to tokens (N, L, D)."""
         if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self.layers[i], x, use_reentrant=False)
+            # What is computed again has to be the same, reports too; nobody reads them.
+            again = collect_reports() if is_collecting() else nullcontext()
+            return checkpoint(
+                self.layers[i],
+                x,
+                use_reentrant=False,
+                context_fn=lambda: (nullcontext(), again),
+            )
         return self.layers[i](x)
 
     def pool_tokens(self, x: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 A backbone returns features only. So a classifier opens a list for the time of its
 forward pass, and each layer of experts adds what it has. Nothing is kept in a module:
-what activation checkpointing computes again during the backward pass meets no list and
-is not counted twice.
+what activation checkpointing computes again during the backward pass meets another
+list, which nobody reads, and is not counted twice.
 """
 
 from collections.abc import Iterator
