@@ -103,6 +103,9 @@ BASES = [
         use_abs_pos_emb=True,
         **BLOCKS,
     ),
+    dict(
+        type='VMoE', moe=dict(num_experts=4, images_per_group=1), pool='gap', **BLOCKS
+    ),
 ]
 # What MMPretrain computes anew in place of loading it.
 RECOMPUTED = 'relative_coords_table', 'relative_position_index'
@@ -127,6 +130,7 @@ FIXED_WIDTH = {
     'VisionTransformer',
     'DeiT3',
     'BEiTViT',
+    'VMoE',
 }
 
 
