@@ -14,7 +14,7 @@ from ..models.backbones.staging import STAGINGS
 
 PLACE = 'config in the checkpoint'
 ADVICE = 'put the config beside the checkpoint'
-CLASSIFIERS = ('RIDEClassifier', 'ImageClassifier')
+CLASSIFIERS = ('RIDEClassifier', 'VMoEClassifier', 'ImageClassifier')
 # Where the parts of a network are defined.
 BACKBONES = ('mmpretrain.models.backbones.', 'ride_mm.models.backbones.')
 NECKS = ('mmpretrain.models.necks.',)
@@ -72,6 +72,7 @@ DATASETS = {
         *('split', 'path_column', 'label_column', 'split_column'),
     ),
     'CustomDataset': (*_COMMON, *_FILES, 'ann_file', 'with_label', 'extensions'),
+    'ImageNet': (*_COMMON, *_FILES, 'split', 'ann_file'),
 }
 TEXT = '.txt'
 # They read the image that the data set names, and nothing else.

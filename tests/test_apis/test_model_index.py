@@ -42,7 +42,7 @@ def test_all_names_are_listed_beside_mmpretrain_s_own():
 @pytest.mark.parametrize('name', NAMES)
 def test_a_name_leads_to_its_config(name):
     found = ModelHub.get(name)
-    assert found.config.model.type == 'RIDEClassifier'
+    assert found.config.model.type in ('RIDEClassifier', 'VMoEClassifier')
     assert Path(found.config.filename) == find_config(name)
     assert [result.task for result in found.results] == ['Image Classification']
 

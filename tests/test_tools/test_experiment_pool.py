@@ -96,8 +96,16 @@ def test_as_many_at_once_as_there_are_slots(tmp_path):
     assert len(seen) == 4 and max(seen) == 2
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """A shell lets what it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_leaves_no_process(tmp_path, number):
+def test_an_interruption_leaves_no_process(tmp_path, number, heeds_ctrl_c):
     code = (
         'import os, pathlib, subprocess, sys, time\n'
         'child = subprocess.Popen([sys.executable, "-S", "-c", '

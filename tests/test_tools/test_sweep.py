@@ -100,7 +100,10 @@ def test_a_failed_seed_is_shown_and_the_others_count(
 
 def test_ctrl_c_ends_the_trainings_and_a_second_call_goes_on(tmp_path):
     code = (
+        'import signal\n'
         'import sys\n'
+        # A shell lets what it starts in the background ignore Ctrl-C.
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
         f'sys.path.insert(0, {str(Path(fake_training.__file__).parent)!r})\n'
         'import fake_training\n'
         'from ride_mm.cli import sweep\n'
