@@ -6,6 +6,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from .expert_groups import ExpertGroups
+
 
 def can_group(x: Tensor, *widths: int) -> bool:
     """Whether this PyTorch has grouped products of such rows (R, D).
@@ -76,6 +78,8 @@ class _OfRows(torch.autograd.Function):
 class StackedExperts(BaseModule):
     """E two-layer perceptrons with a GELU between.
 
+    Under expert parallelism a process has a part of them; ``groups`` then says which.
+
     Args:
         num_experts: E.
         embed_dims: Channels of a token, D.
@@ -102,7 +106,13 @@ class StackedExperts(BaseModule):
         self.fc2 = StackedLinear(num_experts, feedforward_channels, embed_dims)
         self.approximate = 'tanh' if tanh_gelu else 'none'
         self.drop = nn.Dropout(drop_rate)
+        self.groups: ExpertGroups | None = None
         self.reset_parameters()
+
+    @property
+    def is_split(self) -> bool:
+        """Whether other processes have some of them."""
+        return len(self.fc1.weight) < self.num_experts
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .auxiliary import Report, add_report, is_collecting
 from .buffers import Layout
+from .exchange import mix_elsewhere
 from .experts import StackedExperts
 
 LAYOUTS = ('auto', *get_args(Layout))
@@ -133,6 +134,8 @@ class MoELayer(BaseModule):
         return buffers, filled
 
     def _layout(self, tokens: Tensor, waste: float) -> Layout:
+        if self.experts.is_split:
+            return 'exact'
         if self.layout != 'auto':
             return self.layout
         grouped = self.experts.can_group(tokens)
@@ -144,6 +147,8 @@ class MoELayer(BaseModule):
 
     def _mix(self, buffers: list, filled: list[Tensor]) -> list[Tensor]:
         """Apply the experts to buffers, all at once if they have an axis of experts."""
+        if self.experts.is_split:
+            return mix_elsewhere(self.experts, filled, [b.ends for b in buffers])
         if buffers[0].ends is not None:
             return [
                 self.experts(x, buffer.ends)
