@@ -10,7 +10,7 @@ from .errors import UsageError
 
 
 def add_benchmark_options(
-    parser: argparse.ArgumentParser, seconds: float, what: str
+    parser: argparse.ArgumentParser, seconds: float, what: str, images: bool = True
 ) -> None:
     """Add the options of a benchmark that computes.
 
@@ -18,6 +18,7 @@ def add_benchmark_options(
         parser: The tool's.
         seconds: How long to measure by default.
         what: Is measured for so long, for the help.
+        images: Whether it takes images, of which there is a size.
     """
     add = parser.add_argument
     add('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
@@ -28,12 +29,13 @@ def add_benchmark_options(
         default=seconds,
         help=f'how long to measure {what} (default: {seconds:g})',
     )
-    add(
-        '--shape',
-        type=int,
-        metavar='PIXELS',
-        help="side of the images (default: the config's crop)",
-    )
+    if images:
+        add(
+            '--shape',
+            type=int,
+            metavar='PIXELS',
+            help="side of the images (default: the config's crop)",
+        )
     add('--json', metavar='FILE', help='write all that was measured as JSON')
 
 
@@ -44,7 +46,7 @@ def check_benchmark_options(args: argparse.Namespace) -> None:
         UsageError: Says which, expected and got.
     """
     for name, least in (('threads', 1), ('shape', 1)):
-        value = getattr(args, name)
+        value = getattr(args, name, None)
         if value is not None and value < least:
             raise UsageError(f'--{name}: expected a number >= {least}, got {value}')
     if not 0 < args.seconds < math.inf:

@@ -18,7 +18,7 @@ from ride_mm.models.layers.moe import (
     load_loss,
     squared_variation,
 )
-from ride_mm.models.layers.moe.rows import add_rows, assignments_of_rows, take_tokens
+from ride_mm.models.layers.moe.rows import add_rows, take_tokens, tokens_of_rows
 
 LAYOUTS = ['padded', 'ragged', 'exact', 'trimmed']
 
@@ -185,6 +185,8 @@ def test_of_equal_gates_the_first_experts_are_selected():
     assert (choice.experts == torch.tensor([0, 1])).all()
     torch.testing.assert_close(choice.weights, torch.full((1, 7, 2), 1 / 6))
     assert not scores.noisy
+    router.num_selected = 1
+    assert not router(torch.randn(1, 7, 4))[0].experts.any()
 
 
 def test_normalized_weights_add_up_to_one():
@@ -285,19 +287,19 @@ def test_the_router_stays_in_full_precision(layout):
 
 def test_gradients_of_moving_rows():
     torch.manual_seed(0)
-    rows = torch.tensor([[4, 1], [0, 3], [5, 9]])
-    kept = torch.tensor([[True, True], [True, False], [True, False]])
-    assignments = assignments_of_rows(rows, kept, 6)
-    assert assignments.tolist() == [2, 1, 6, 6, 0, 4]
+    # The second assignments of the last two tokens are dropped; row 2 stays empty.
+    rows = torch.tensor([[4, 1], [0, 6], [5, 6]])
+    tokens = tokens_of_rows(rows, 6)
+    assert tokens[[0, 1, 4, 5]].tolist() == [1, 0, 0, 2]
     x = torch.randn(3, 2, dtype=torch.double, requires_grad=True)
     out = torch.randn(6, 2, dtype=torch.double, requires_grad=True)
-    weights = torch.rand(3, 2, dtype=torch.double, requires_grad=True)
-    full = take_tokens(x, assignments, rows, kept)
+    weights = torch.rand(3, 2, dtype=torch.double)
+    weights = weights.masked_fill(rows == 6, 0).requires_grad_()
+    full = take_tokens(x, tokens, rows)
     assert torch.equal(full[[0, 1, 4, 5]], x[[1, 0, 0, 2]])
-    used = (assignments < 6)[:, None]
-    assert gradcheck(lambda x: take_tokens(x, assignments, rows, kept) * used, x)
-    assert gradcheck(
-        lambda o, w: add_rows(o, w, assignments, rows, kept), (out, weights)
-    )
-    lost = add_rows(out, weights, assignments, rows, torch.zeros_like(kept))
+    used = torch.zeros(6, 1).index_fill(0, rows[rows < 6], 1)
+    assert gradcheck(lambda x: take_tokens(x, tokens, rows) * used, x)
+    kept = rows < 6
+    assert gradcheck(lambda o, w: add_rows(o, w * kept, tokens, rows), (out, weights))
+    lost = add_rows(out, torch.zeros_like(weights), tokens, torch.full_like(rows, 6))
     assert not lost.any()

@@ -8,6 +8,7 @@ known beforehand. ``'exact'`` is ragged without rows for what was dropped, (R, D
 these the host waits for a number, which costs nothing on a CPU.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -15,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .rows import add_rows, assignments_of_rows, take_tokens
+from .rows import add_rows, take_tokens, tokens_of_rows
 
 Layout = Literal['padded', 'ragged', 'exact', 'trimmed']
 
@@ -64,28 +65,24 @@ class TokensBuffer:
     """T tokens with K assignments each.
 
     Attributes:
-        rows: Row of each assignment, (T, K).
-        kept: Whether it has one, (T, K).
-        weights: Of what comes back, (T, K), fp32.
+        rows: Row of each assignment, (T, K); the number of rows if it was dropped.
+        weights: Of what comes back, (T, K), fp32; 0 for what was dropped.
         shape: Of the rows, (E, R) or (R,).
         ends: Of each expert's rows, (E,), int32; None if the shape tells.
     """
 
     rows: Tensor
-    kept: Tensor
     weights: Tensor
     shape: tuple[int, ...]
     ends: Tensor | None
 
     @cached_property
-    def _index(self) -> tuple[Tensor, Tensor, Tensor]:
-        total = torch.Size(self.shape).numel()
-        assignments = assignments_of_rows(self.rows, self.kept, total)
-        return assignments, self.rows, self.kept
+    def _tokens(self) -> Tensor:
+        return tokens_of_rows(self.rows, math.prod(self.shape))
 
     def fill(self, x: Tensor) -> Tensor:
         """Copy tokens (T, D) to the experts' rows, (E, R, D) or (R, D)."""
-        return take_tokens(x, *self._index).view(*self.shape, -1)
+        return take_tokens(x, self._tokens, self.rows).view(*self.shape, -1)
 
     def read(self, out: Tensor) -> Tensor:
         """Sum the experts' weighted outputs for each token, (T, D), fp32.
@@ -95,7 +92,8 @@ class TokensBuffer:
         Args:
             out: (E, R, D) or (R, D).
         """
-        return add_rows(out.reshape(-1, out.shape[-1]), self.weights, *self._index)
+        rows = out.reshape(-1, out.shape[-1])
+        return add_rows(rows, self.weights, self._tokens, self.rows)
 
 
 @dataclass(frozen=True)

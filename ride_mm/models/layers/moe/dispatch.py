@@ -4,6 +4,7 @@ G groups of S tokens, E experts with room for C tokens of each group, K experts 
 token.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -73,13 +74,17 @@ class TokensChoose:
         return self.positions < self.capacity
 
     @property
+    def padded_rows(self) -> int:
+        """Rows of all buffers, whether they are needed or not."""
+        return self.asked.numel() * self.capacity
+
+    @property
     def waste(self) -> float:
-        """Rows of all buffers for each assignment."""
-        return self.num_experts * self.capacity / self.experts[0].numel()
+        """Padded rows for each assignment."""
+        return self.padded_rows / self.experts.numel()
 
     def buffer(self, layout: Layout) -> TokensBuffer:
         """Lay the kept assignments out for the experts."""
-        choices = self.experts.shape[-1]
         rows, shape, ends = row_numbers(
             self.experts,
             self.positions,
@@ -87,13 +92,10 @@ class TokensChoose:
             self.capacity,
             layout,
         )
-        return TokensBuffer(
-            rows.reshape(-1, choices),
-            self.kept.reshape(-1, choices),
-            self.weights.reshape(-1, choices),
-            shape,
-            ends,
-        )
+        kept = self.kept
+        rows = torch.where(kept, rows, math.prod(shape)).flatten(0, 1)
+        weights = torch.where(kept, self.weights, 0).flatten(0, 1)
+        return TokensBuffer(rows, weights, shape, ends)
 
     def tokens_per_expert(self) -> Tensor:
         """Tokens that each expert took, (G, E)."""
@@ -120,6 +122,11 @@ class ExpertsChoose:
 
     # Each row of each buffer holds a token.
     waste = 1.0
+
+    @property
+    def padded_rows(self) -> int:
+        """Rows of all buffers."""
+        return self.tokens.numel()
 
     @property
     def num_experts(self) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from .dispatch import TokensChoose, buffer_positions
-from .experts import StackedExperts
+from .experts import StackedExperts, experts_of_rows
 
 
 def mix_elsewhere(
@@ -51,8 +51,7 @@ def _numbers(x: Tensor, ends: Tensor | None) -> Tensor:
     """Expert of each row of a buffer, (R,), int64."""
     if ends is None:
         return torch.arange(len(x), device=x.device).repeat_interleave(x.shape[1])
-    row = torch.arange(len(x), device=x.device)
-    return torch.searchsorted(ends, row, right=True)
+    return experts_of_rows(ends, len(x)).long()
 
 
 def _own(experts: StackedExperts, rows: Tensor, received: Tensor) -> Tensor:

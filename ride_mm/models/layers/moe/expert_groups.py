@@ -43,8 +43,8 @@ def make_expert_groups(size: int | None = None) -> ExpertGroups:
     size = processes if size is None else size
     if type(size) is not int or size < 1 or processes % size:
         raise ValueError(
-            f'size: expected a divisor of {processes}, the number of processes, got '
-            f'{size!r}'
+            f'model_wrapper_cfg.size: expected a divisor of {processes}, the number of '
+            f'processes, got {size!r}'
         )
     first = rank - rank % size
     # Every process makes every group, in the same order.

@@ -23,6 +23,17 @@ def can_group(x: Tensor, *widths: int) -> bool:
     return aligned and (on_cpu or x.dtype == torch.bfloat16)
 
 
+def experts_of_rows(ends: Tensor, rows: int) -> Tensor:
+    """Expert of each row where one's rows follow the other's, (R,), int32.
+
+    Args:
+        ends: Of each expert's rows, (E,), int32.
+        rows: R.
+    """
+    row = torch.arange(rows, device=ends.device, dtype=torch.int32)
+    return torch.searchsorted(ends, row, right=True, out_int32=True)
+
+
 class StackedLinear(nn.Module):
     """E linear layers as one batched or grouped product.
 
@@ -39,19 +50,22 @@ class StackedLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_experts, in_features, out_features))
         self.bias = nn.Parameter(torch.empty(num_experts, out_features))
 
-    def forward(self, x: Tensor, ends: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, ends: Tensor | None = None, numbers: Tensor | None = None
+    ) -> Tensor:
         """Map (E, R, in) to (E, R, out), or (R, in) to (R, out).
 
         Args:
             x: Rows of each expert.
             ends: Of each expert's rows where they follow one another, (E,), int32.
+            numbers: Expert of each of those rows, (R,).
         """
         if ends is None:
             return torch.baddbmm(self.bias[:, None], x, self.weight)
         weight = self.weight.to(x.dtype)
         if x.is_meta:  # Of the same shape and cost; not all have it for shapes alone.
             return x @ weight[0] + self.bias[0]
-        bias = _OfRows.apply(self.bias.to(x.dtype), ends, len(x))
+        bias = _OfRows.apply(self.bias.to(x.dtype), numbers)
         return F.grouped_mm(x, weight, offs=ends) + bias
 
 
@@ -59,20 +73,18 @@ class _OfRows(torch.autograd.Function):
     """Repeats each expert's vector for its rows; the gradient needs no atomic sums."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, ends: Tensor, rows: int) -> Tensor:
-        row = torch.arange(rows, device=x.device)
-        expert = torch.searchsorted(ends, row, right=True, out_int32=True)
-        ctx.save_for_backward(expert)
+    def forward(ctx: FunctionCtx, x: Tensor, numbers: Tensor) -> Tensor:
+        ctx.save_for_backward(numbers)
         ctx.num_experts = len(x)
-        return x.index_select(0, expert)
+        return x.index_select(0, numbers)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (expert,) = ctx.saved_tensors
-        numbers = torch.arange(ctx.num_experts, device=grad.device)
-        own = (expert == numbers[:, None]).to(grad.dtype)  # (E, R)
-        return own @ grad, None, None
+        (numbers,) = ctx.saved_tensors
+        expert = torch.arange(ctx.num_experts, device=grad.device)
+        own = (numbers == expert[:, None]).to(grad.dtype)  # (E, R)
+        return own @ grad, None
 
 
 class StackedExperts(BaseModule):
@@ -140,8 +152,11 @@ class StackedExperts(BaseModule):
         Returns:
             Of the shape of x.
         """
-        hidden = self.drop(F.gelu(self.fc1(x, ends), approximate=self.approximate))
-        return self.drop(self.fc2(hidden, ends))
+        numbers = None
+        if ends is not None and not x.is_meta:
+            numbers = experts_of_rows(ends, len(x))
+        hidden = F.gelu(self.fc1(x, ends, numbers), approximate=self.approximate)
+        return self.drop(self.fc2(self.drop(hidden), ends, numbers))
 
     def can_group(self, x: Tensor) -> bool:
         """Whether it can compute rows (R, D) that follow one another."""

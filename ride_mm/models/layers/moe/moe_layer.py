@@ -15,6 +15,9 @@ from .experts import StackedExperts
 LAYOUTS = ('auto', *get_args(Layout))
 # Rows for each assignment from which on empty ones cost more than doing without.
 WORTH_PACKING = 1.25
+# Multiply-adds from which on, on a CPU, products of rows that nobody needs cost more
+# than going from expert to expert.
+WORTH_GROUPING = 1e8
 
 
 class MoELayer(BaseModule):
@@ -126,24 +129,31 @@ class MoELayer(BaseModule):
         """Copy the tokens of groups (G, S, D) to the buffers of the experts."""
         dtype = _product_dtype(groups[0])
         tokens = [group.flatten(0, 1).to(dtype) for group in groups]
-        layout = self._layout(tokens[0], max(choice.waste for choice in choices))
+        layout = self._layout(tokens, choices)
         buffers = [choice.buffer(layout) for choice in choices]
         filled = [
             buffer.fill(some) for buffer, some in zip(buffers, tokens, strict=True)
         ]
         return buffers, filled
 
-    def _layout(self, tokens: Tensor, waste: float) -> Layout:
+    def _layout(self, tokens: list[Tensor], choices: list) -> Layout:
+        """The fastest layout for tokens (T, D) of groups, if none was asked for."""
         if self.experts.is_split:
             return 'exact'
         if self.layout != 'auto':
             return self.layout
-        grouped = self.experts.can_group(tokens)
-        if tokens.device.type == 'cpu' and grouped and not self.static_shapes:
-            return 'exact'
-        if waste <= WORTH_PACKING:
+        grouped = self.experts.can_group(tokens[0])
+        if tokens[0].device.type == 'cpu' and grouped and not self.static_shapes:
+            small = self._products(choices) < WORTH_GROUPING
+            return 'trimmed' if small else 'exact'
+        if max(choice.waste for choice in choices) <= WORTH_PACKING:
             return 'padded'
         return 'ragged' if grouped or self.static_shapes else 'trimmed'
+
+    def _products(self, choices: list) -> int:
+        """Multiply-adds of all padded rows."""
+        rows = sum(choice.padded_rows for choice in choices)
+        return rows * 2 * self.experts.fc1.weight[0].numel()
 
     def _mix(self, buffers: list, filled: list[Tensor]) -> list[Tensor]:
         """Apply the experts to buffers, all at once if they have an axis of experts."""

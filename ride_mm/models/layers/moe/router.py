@@ -148,6 +148,8 @@ def select(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     Of equal values the first comes first, which ``torch.topk`` does not promise.
     """
+    if k == 1:
+        return values.max(dim=-1, keepdim=True)
     index = values.detach().sort(dim=-1, descending=True, stable=True)[1][..., :k]
     return values.gather(-1, index), index
 
