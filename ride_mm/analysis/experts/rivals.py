@@ -11,9 +11,9 @@ from ...models.layers.moe.auxiliary import Report, add_report, is_collecting
 class LoopOverExperts(nn.Module):
     """The same as a ``MoELayer``, written down plainly.
 
-    The layer's router decides. Each expert is a perceptron of its own; one after the
-    other takes its tokens, and what it makes of them is added to their sum. The results
-    are those of the layer.
+    The layer's router decides, a ``NoisyTopKRouter`` with losses. Each expert is a
+    perceptron of its own; one after the other takes its tokens, and what it makes of
+    them is added to their sum. The results are those of the layer.
 
     Args:
         layer: Whose router it shares and whose experts it copies.
@@ -37,12 +37,11 @@ class LoopOverExperts(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix experts for tokens (N, L, D) of N images, and add them to these."""
-        mixed = []
+        mixed, losses = [], []
         for group in self.layer.group(x):
             choice, scores = self.layer.router(group)
             if is_collecting():
-                loss, terms = self.layer.router.losses(scores, choice)
-                add_report(Report(self.layer, loss, terms))
+                losses.append(self.layer.router.losses(scores, choice)[0])
             tokens = group.flatten(0, 1)
             experts = choice.experts.flatten(0, 1)  # (T, K)
             weights = choice.weights.flatten(0, 1)
@@ -54,6 +53,8 @@ class LoopOverExperts(nn.Module):
                 weighted = fc2(hidden) * weights[token, rank, None]
                 out.index_add_(0, token, weighted.to(out.dtype))
             mixed.append(out)
+        if losses:
+            add_report(Report(self.layer, torch.cat(losses), {}))
         return x + torch.cat(mixed).view_as(x)
 
 
