@@ -30,8 +30,11 @@ PARTS = (
 # It asks another library for a network by name.
 EXCEPT = ('TIMMBackbone',)
 # Weights are those of the checkpoint, and what only a training needs is not built.
-NOT_NEEDED = ('distill', 'init_cfg', 'pretrained', 'train_cfg')
-PREPROCESSORS = ('ClsDataPreprocessor', None)
+NOT_NEEDED = (
+    *('distill', 'init_cfg', 'pretrained', 'train_cfg'),
+    *('batch_augments', 'batch_transforms'),
+)
+PREPROCESSORS = ('ClsDataPreprocessor', 'LTDataPreprocessor', None)
 PREPROCESSOR = (
     *('type', 'num_classes', 'mean', 'std', 'pad_size_divisor', 'pad_value'),
     *('to_rgb', 'to_onehot'),
@@ -109,7 +112,7 @@ def check_allowed(settings: Mapping[str, Any]) -> None:
 
 
 def without_training(model: Any) -> Any:
-    """A model's settings without those that only a training needs."""
+    """Settings of a model or preprocessor but for what only a training needs."""
     if isinstance(model, dict):
         return {k: without_training(v) for k, v in model.items() if k not in NOT_NEEDED}
     if isinstance(model, (list, tuple)):

@@ -12,6 +12,7 @@ from copy import deepcopy
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
 from torch.utils.data import Dataset
 
 from ..analysis.tables import format_table
@@ -24,6 +25,7 @@ from .errors import UsageError
 COLUMNS = ('workers', 'images/s', 'ms per batch')
 SPLITS = ('train', 'val', 'test')
 SAMPLES = 500
+REPEATS = 10
 
 
 def data_benchmark_main(argv: Sequence[str] | None = None) -> None:
@@ -37,7 +39,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Options of the tool."""
     parser = argparse.ArgumentParser(
         description="Measure how fast a config's images are loaded and augmented, by "
-        'number of workers, and how long each step of the pipeline takes',
+        'number of workers, and how long each step of the pipeline and the '
+        'data preprocessor take',
         allow_abbrev=False,
         prog='data.py',
     )
@@ -83,10 +86,14 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         raise UsageError(f'{args.config}: expected a {name}, got none')
     rows, steps = [], None
     for workers in args.workers:
-        row, dataset = time_loader(cfg, name, workers, args.batches)
+        row, dataset, batch = time_loader(cfg, name, workers, args.batches)
         rows.append(row)
         if steps is None:
             steps = time_pipeline(dataset)
+            if cfg.get('data_preprocessor') is not None:
+                settings = cfg.data_preprocessor
+                seconds = time_preprocessor(settings, batch, args.split == 'train')
+                steps['data preprocessor, of a batch'] = seconds
         print(f'{workers} workers: {row["images_per_second"]:.0f} images/s', flush=True)
     heading = {
         'batch size': cfg[name].batch_size,
@@ -113,7 +120,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
 
 def time_loader(
     cfg: Config, name: str, workers: int, batches: int
-) -> tuple[dict, Dataset]:
+) -> tuple[dict, Dataset, dict]:
     """Time a data loader, after its first batch, for which workers start.
 
     Args:
@@ -123,7 +130,7 @@ def time_loader(
         batches: How many to load; after the last one of an epoch the next begins.
 
     Returns:
-        What was measured, and the data set.
+        What was measured, the data set and the first batch.
     """
     cfg = Config(cfg.to_dict())
     cfg[name].num_workers = workers
@@ -133,7 +140,7 @@ def time_loader(
         if hasattr(dataset, 'set_epoch'):
             dataset.set_epoch(0, 0)
     images, left, iterator = 0, batches, iter(loader)
-    next(iterator)
+    first = next(iterator)
     start = time.perf_counter()
     while left:
         try:
@@ -149,7 +156,27 @@ def time_loader(
         images_per_second=images / seconds,
         seconds_per_batch=seconds / batches,
     )
-    return row, loader.dataset
+    return row, loader.dataset, first
+
+
+def time_preprocessor(settings: dict, batch: dict, training: bool) -> float:
+    """Time a data preprocessor on the CPU, in processor time of this process.
+
+    Args:
+        settings: Its config; as in MMPretrain its type is ``ClsDataPreprocessor``
+            unless it says another.
+        batch: What a data loader gives.
+        training: Whether it is to augment.
+
+    Returns:
+        Seconds for one image.
+    """
+    preprocessor = MODELS.build({'type': 'ClsDataPreprocessor', **settings})
+    preprocessor(batch, training)
+    start = time.process_time()
+    for _ in range(REPEATS):
+        preprocessor(batch, training)
+    return (time.process_time() - start) / REPEATS / len(batch['inputs'])
 
 
 def time_pipeline(dataset: Dataset) -> dict[str, float]:

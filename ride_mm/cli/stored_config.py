@@ -50,7 +50,8 @@ def settings_in(text: str) -> dict[str, Any]:
     for key in ('model', 'test_dataloader'):
         if not isinstance(settings.get(key), dict):
             raise ValueError(f'config in the checkpoint: expected {key}, got none')
-    settings['model'] = without_training(settings['model'])
+    for key in settings.keys() & {'model', 'data_preprocessor'}:
+        settings[key] = without_training(settings[key])
     settings['test_evaluator'] = _metrics(settings.get('test_evaluator'))
     loop = settings.get('test_cfg')
     half = isinstance(loop, dict) and loop.get('fp16') is True

@@ -1,5 +1,6 @@
 """Datasets, their long-tailed views, samplers, and transforms."""
 
+from .batched import BatchedLongTailed
 from .cifar import LTCIFAR10, LTCIFAR100
 from .digits import Digits
 from .list_file import LTImageNet, LTListFile
@@ -9,6 +10,7 @@ from .table_file import LTTableFile
 from .transforms import LTRandomRotation
 
 __all__ = [
+    'BatchedLongTailed',
     'Digits',
     'LTCIFAR10',
     'LTCIFAR100',

@@ -5,3 +5,4 @@ from .classifiers import *  # noqa: F403
 from .heads import *  # noqa: F403
 from .layers import *  # noqa: F403
 from .losses import *  # noqa: F403
+from .preprocessing import *  # noqa: F403

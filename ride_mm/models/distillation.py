@@ -6,6 +6,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from ..structures import LabelBatch
 from .heads import MultiExpertHead, RouterHead
 from .losses import CRDLoss
 from .losses.knowledge import Knowledge
@@ -95,7 +96,10 @@ def _compare(
 ) -> Tensor:
     if not getattr(loss, 'needs_sample_idx', False):
         return loss(student, teacher)
-    index = [sample.get('sample_idx') for sample in data_samples]
+    if isinstance(data_samples, LabelBatch):
+        index = data_samples.sample_idx.tolist()
+    else:
+        index = [sample.get('sample_idx') for sample in data_samples]
     if None in index:
         raise ValueError(
             f'{type(loss).__name__}: expected the index of each training sample '

@@ -220,7 +220,11 @@ def test_data_is_measured_by_workers_and_steps(tmp_path):
         seconds = 3 * row['seconds_per_batch']
         assert row['images'] == pytest.approx(row['images_per_second'] * seconds)
     steps = list(result['pipeline_seconds'])
-    assert steps[-2:] == ['PackInputs', 'all, with seeding and checks']
+    assert steps[-3:] == [
+        'PackInputs',
+        'all, with seeding and checks',
+        'data preprocessor, of a batch',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ class TestStoredConfig:
             (dict(other=dict(type='ReLU')), "got 'ReLU'"),
             (dict(head=dict(type='ClsHead', x='weights.pth')), 'unpickled'),
             (dict(data_preprocessor=dict(type='CLIP')), 'data_preprocessor of type'),
-            (dict(data_preprocessor=dict(batch_augments={})), 'known settings'),
+            (dict(data_preprocessor=dict(hooks={})), 'known settings'),
             (dict(x={'a {{ b }}': 1}), 'plain strings'),
         ],
     )

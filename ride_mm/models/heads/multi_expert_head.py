@@ -11,6 +11,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from ...structures import batch_targets
 from ..layers import ClassCountsMixin, CosineLinear, modules_wanting_class_counts
 
 
@@ -149,10 +150,7 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
     def _get_loss(
         self, expert_logits: Tensor, data_samples: list[DataSample], **kwargs
     ) -> dict[str, Tensor]:
-        if 'gt_score' in data_samples[0]:
-            target = torch.stack([sample.gt_score for sample in data_samples])
-        else:
-            target = torch.cat([sample.gt_label for sample in data_samples])
+        target = batch_targets(data_samples)
         losses = dict(
             loss_cls=self.classification_loss(expert_logits, target, **kwargs)
         )

@@ -10,6 +10,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from ...structures import batch_targets
 from ..layers import ExpertRouter
 from ..losses.router_loss import router_loss, router_targets, running_means
 from ..routing import Routed, route
@@ -145,11 +146,11 @@ class RouterHead(MultiExpertHead):
         Raises:
             ValueError: If the labels are soft.
         """
-        if 'gt_score' in data_samples[0]:
+        label = batch_targets(data_samples)
+        if label.ndim > 1:
             raise ValueError(
                 'RouterHead: expected hard labels, got soft ones (Mixup, CutMix)'
             )
-        label = torch.cat([sample.gt_label for sample in data_samples])
         features = self.pre_logits(feats)
         means = running_means(self.expert_logits(feats))
         targets = router_targets(means, label)

@@ -1,0 +1,54 @@
+"""Training with data by the batch: equal to image by image, and to itself resumed."""
+
+from pathlib import Path
+
+import pytest
+from engine_helpers import checkpoint_digest, forget_runs, run_tiny
+from mmpretrain.models import ImageClassifier
+
+PACK = [dict(type='PackInputs')]
+BATCHED = dict(
+    data_preprocessor__type='LTDataPreprocessor',
+    train_dataloader__collate_fn=dict(type='take_batch'),
+    train_dataloader__dataset__type='BatchedLongTailed',
+    train_dataloader__dataset__dataset__pipeline=PACK,
+)
+AUGMENTED = dict(
+    data_preprocessor__batch_transforms=[
+        dict(type='BatchRandomCrop', crop_size=8, padding=2),
+        dict(type='BatchRandomFlip'),
+        dict(type='BatchRandomRotation', degrees=15),
+    ]
+)
+
+
+def train(folder: Path, **changes) -> str:
+    """Digest of the last checkpoint of a tiny run with Mixup and dropout."""
+    forget_runs()
+    run_tiny(folder, **changes)
+    return checkpoint_digest(folder / 'epoch_3.pth')
+
+
+def test_weights_equal_those_of_single_images_to_the_bit(tmp_path):
+    pipeline = dict(train_dataloader__dataset__dataset__pipeline=PACK)
+    single = train(tmp_path / 'single', **pipeline)
+    assert train(tmp_path / 'batched', **BATCHED) == single
+
+
+def test_resumed_run_equals_a_straight_one(tmp_path, monkeypatch):
+    straight = train(tmp_path / 'straight', **BATCHED, **AUGMENTED)
+    steps = []
+    original = ImageClassifier.train_step
+
+    def stop_in_epoch_two(*args, **kwargs):
+        steps.append(1)
+        if len(steps) == 5:
+            raise ConnectionError('the power went off')
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(ImageClassifier, 'train_step', stop_in_epoch_two)
+        train(tmp_path / 'halted', **BATCHED, **AUGMENTED)
+    resumed = train(tmp_path / 'halted', resume=True, **BATCHED, **AUGMENTED)
+    assert resumed == straight
+    assert straight != train(tmp_path / 'plain', **BATCHED)
