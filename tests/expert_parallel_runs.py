@@ -40,7 +40,7 @@ SETTINGS = {
     'experts_choose': dict(moe=dict(router=dict(type='ExpertsChooseRouter'))),
     'bf16': {},
 }
-GROUPS = ((2, 2), (4, 4), (4, 2))
+GROUPS = ((2, 1), (2, 2), (4, 4), (4, 2))
 IMAGES = 8
 MAX_NORM = 0.05
 # So large that the change is exact.
@@ -54,6 +54,8 @@ TRAININGS = {
     'four_after_one': (4, 'one/epoch_1.pth'),
     'two': (2, None),
     'two_after_two': (2, 'two/epoch_1.pth'),
+    'noisy': (1, None),
+    'noisy_again': (1, 'noisy/epoch_1.pth'),
     'averaged_one': (1, None),
     'averaged_two': (2, None),
 }
@@ -99,7 +101,8 @@ def step(name: str, size: int | None) -> dict[str, torch.Tensor]:
     wrapped = model
     if size:
         wrapped = ExpertParallel(model, size)
-        assert split_experts(model) == len(experts_of(model)) > 0
+        split = len(experts_of(model)) if size > 1 else 0
+        assert split_experts(model) == split
     optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE)
     optim_wrapper = OptimWrapper(optimizer, clip_grad=dict(max_norm=MAX_NORM))
     if size:
@@ -138,6 +141,9 @@ def train(root: Path, name: str) -> None:
         options.append('model_wrapper_cfg.type=ExpertParallel')
     if start is not None:
         argv += ['--resume', str(root / start)]
+    if name.startswith('noisy'):
+        options.append('model.backbone.moe.router.noise_std=1.0')
+        options.append('model.backbone.moe.drop_rate=0.1')
     if name.startswith('averaged'):
         options.append('default_hooks.average.type=LTEMAHook')
         options.append('default_hooks.average.momentum=0.5')

@@ -49,7 +49,8 @@ def run(folder: Path, *names: str) -> Path:
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
     names = 'steps', 'one', 'four', 'two_after_four', 'one_after_four'
-    return run(tmp_path_factory.mktemp('expert_parallel'), *names)
+    folder = tmp_path_factory.mktemp('expert_parallel')
+    return run(folder, *names, 'noisy', 'noisy_again')
 
 
 @pytest.fixture(scope='module')
@@ -118,6 +119,12 @@ def test_trained_and_resumed_by_any_number_of_processes(runs, name):
     name = 'backbone.layers.1.ffn.experts.fc1.weight'
     assert expected['state_dict'][name].shape == (4, 16, 32)
     assert not torch.allclose(start[name], expected['state_dict'][name], atol=1e-5)
+
+
+def test_a_resumed_run_with_noise_and_dropout_equals_the_straight_one(runs):
+    files = [runs / name / 'epoch_2.pth' for name in ('noisy', 'noisy_again')]
+    assert checkpoint_digest(files[0]) == checkpoint_digest(files[1])
+    assert checkpoint_digest(files[0]) != checkpoint_digest(runs / 'one/epoch_2.pth')
 
 
 @pytest.mark.slow

@@ -47,10 +47,11 @@ class ExpertParallel(MMDistributedDataParallel):
                     f'{groups.size}'
                 )
             layer.groups = groups
-        module._ddp_params_and_buffers_to_ignore = [
-            *getattr(module, '_ddp_params_and_buffers_to_ignore', ()),
-            *(f'{name}.{p}' for name, e in layers.items() for p in e.state_dict()),
-        ]
+        if groups.size > 1:
+            module._ddp_params_and_buffers_to_ignore = [
+                *getattr(module, '_ddp_params_and_buffers_to_ignore', ()),
+                *(f'{name}.{p}' for name, e in layers.items() for p in e.state_dict()),
+            ]
         # What MMEngine sets without a config of the wrapper.
         kwargs.setdefault('broadcast_buffers', False)
         super().__init__(module=module, **kwargs)
