@@ -15,6 +15,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..models.compiled import compile_for_inference
 from .image_samples import Image, ImageSamples, name_of_image
 from .trained_model import (
     build_part,
@@ -53,10 +54,13 @@ class Inferencer:
             those of the config's test data set, else the indices.
         thresholds: Of the routers, see :meth:`RouterHead.set_thresholds`; by default
             the config's, else the checkpoint's.
+        compile: Whether to have the network compiled at the first batch, which takes
+            half a minute or longer, see
+            :func:`~ride_mm.models.compiled.compile_for_inference`.
 
     Raises:
-        ValueError: If config, classes or thresholds cannot be used, or there are no
-            weights.
+        ValueError: If config, classes or thresholds cannot be used, there are no
+            weights, or a network with routers is to be compiled.
         FileNotFoundError: If there is no such config or checkpoint.
         CheckpointError: If the checkpoint cannot be fetched, is not of that model or
             has weights that are not finite; it names the first differences.
@@ -69,6 +73,7 @@ class Inferencer:
         device: str | torch.device | None = None,
         classes: Sequence[str] | None = None,
         thresholds: float | Sequence[float] | None = None,
+        compile: bool = False,
     ) -> None:
         self.config = config_of(model)
         transforms = pipeline_of(self.config)
@@ -98,6 +103,8 @@ class Inferencer:
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.model = model.to(device).eval()
+        if compile:
+            compile_for_inference(self.model)
 
     def __call__(
         self, images: Image | Sequence[Image], top_k: int = 5, batch_size: int = 32

@@ -111,6 +111,12 @@ def make_parser() -> argparse.ArgumentParser:
         help='processes that load images (default: 0, the program itself)',
     )
     parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the network at the first batch, which pays for many images; not '
+        'for networks with routers',
+    )
+    parser.add_argument(
         '--device', help='such as cpu or cuda:1 (default: a GPU if there is one)'
     )
     add_config_options(parser)
@@ -183,7 +189,9 @@ def build(args: argparse.Namespace) -> Inferencer:
         check_device(args.device)
     cfg = load_config(args)
     try:
-        return Inferencer(cfg, checkpoint, args.device, classes, args.thresholds)
+        return Inferencer(
+            cfg, checkpoint, args.device, classes, args.thresholds, args.compile
+        )
     except (ValueError, FileNotFoundError) as err:
         raise UsageError(f'{args.config}: {err}') from None
 

@@ -20,6 +20,7 @@ from ..analysis.tables import ABSENT, format_table
 from ..analysis.timing import time_in_turns
 from ..engine.checkpoint_io import write_atomically
 from ..models.classifiers import RIDEClassifier
+from ..models.compiled import compile_for_inference
 from ..utils.freed_memory import keep_freed_memory
 from ..utils.machine import machine_name
 from .benchmark_common import (
@@ -32,7 +33,7 @@ from .errors import UsageError
 from .flops import build_model, image_size
 
 COLUMNS = ('batch', '', 'images/s', 'ms', 'speed', 'difference', 'peak, MB')
-OURS = ('ride_mm', 'ride_mm, BatchNorm folded')
+OURS = ('ride_mm', 'ride_mm, BatchNorm folded', 'ride_mm, compiled')
 
 
 def inference_benchmark_main(argv: Sequence[str] | None = None) -> None:
@@ -46,8 +47,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Options of the tool."""
     parser = argparse.ArgumentParser(
         description='Measure in turns how fast the logits of all experts are computed, '
-        'with BatchNorm as trained and folded into the convolutions, on random images '
-        'with random weights',
+        'with BatchNorm as trained, folded into the convolutions, and compiled, on '
+        'random images with random weights',
         allow_abbrev=False,
         prog='inference.py',
     )
@@ -60,6 +61,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='DIR',
         help="measure the authors' code beside it, with weights of its own, from a "
         'checkout of https://github.com/frank-xwang/RIDE-LongTailRecognition',
+    )
+    add(
+        '--compile',
+        action='store_true',
+        help='also measure the compiled network; compiling takes half a minute or more '
+        'for each batch size and precision',
     )
     add_benchmark_options(parser, 10.0, 'each batch size and precision')
     add_config_options(parser)
@@ -89,7 +96,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     side = (args.shape,) * 2 if args.shape is not None else image_size(cfg)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    models = build_models(cfg, args.config, args.reference, device)
+    models = build_models(cfg, args.config, args.reference, device, args.compile)
     channels = cfg.model.backbone.get('in_channels', 3)
     generator = torch.Generator().manual_seed(0)
     batches = [
@@ -121,7 +128,11 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
 
 
 def build_models(
-    cfg: Config, name: str, reference: str | None, device: torch.device
+    cfg: Config,
+    name: str,
+    reference: str | None,
+    device: torch.device,
+    compiled: bool,
 ) -> dict[str, nn.Module]:
     """Build the models by name, in eval mode.
 
@@ -130,7 +141,14 @@ def build_models(
     """
     torch.manual_seed(0)
     model = build_model(cfg.get('model') or {}, name).to(device).eval()
-    models = dict(zip(OURS, (model, fuse_conv_bn(copy.deepcopy(model))), strict=True))
+    ours = [model, fuse_conv_bn(copy.deepcopy(model))]
+    if compiled:
+        ours.append(copy.deepcopy(model))
+        try:
+            compile_for_inference(ours[-1])
+        except ValueError as err:
+            raise UsageError(f'--{err}') from None
+    models = dict(zip(OURS, ours, strict=False))
     if reference is not None:
         try:
             models["the authors' code"] = reference_model(reference, cfg.model)

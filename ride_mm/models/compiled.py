@@ -1,0 +1,65 @@
+"""Classifiers whose network is compiled for inference."""
+
+import torch
+import torch._inductor.config as inductor
+from mmpretrain.models.classifiers import ImageClassifier
+from torch import Tensor
+
+from .classifiers import RIDEClassifier
+
+
+class CompiledFeatures:
+    """A classifier's ``extract_feat`` compiled by ``torch.compile``, weights frozen in.
+
+    BatchNorm is folded into the convolutions, ReLU and additions are fused with them.
+    Each size of batch would be compiled anew, which takes from seconds to a minute, so
+    a batch that is smaller than an earlier one is filled up, and the rest cut off.
+
+    Args:
+        model: Its weights must not change afterwards.
+    """
+
+    def __init__(self, model: ImageClassifier) -> None:
+        self._compiled = torch.compile(model.extract_feat, dynamic=False)
+        self._largest = 0
+
+    def __call__(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Map images (N, 3, H, W) to features, (N, D) each.
+
+        Raises:
+            RuntimeError: If the network cannot be compiled here.
+        """
+        n = len(inputs)
+        self._largest = max(self._largest, n)
+        missing = self._largest - n
+        if missing:
+            inputs = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])
+        try:
+            # As an option of torch.compile it comes too late to make weights constant.
+            with inductor.patch(freezing=True):
+                feats = self._compiled(inputs)
+        except torch._dynamo.exc.TorchDynamoException as err:
+            raise RuntimeError(
+                'the network cannot be compiled here (on a CPU it needs a C++ '
+                f'compiler, on a GPU Triton): {str(err).splitlines()[0]}'
+            ) from err
+        return tuple(feat[:n] for feat in feats)
+
+
+def compile_for_inference(model: ImageClassifier) -> None:
+    """Let a classifier in eval mode compute its features by compiled code, in place.
+
+    The first batch of each size takes long; logits differ by rounding.
+
+    Raises:
+        ValueError: If the model has routers, which leave batches of any size, or is in
+            training mode.
+    """
+    if isinstance(model, RIDEClassifier) and model.routed:
+        raise ValueError(
+            'compile: expected a model without routers, got a RouterHead, '
+            'whose experts see batches of any size'
+        )
+    if model.training:
+        raise ValueError('compile: expected a model in eval mode, got training mode')
+    model.extract_feat = CompiledFeatures(model)

@@ -1,0 +1,97 @@
+"""Compiled networks give the logits of those that are not compiled."""
+
+import copy
+import shutil
+
+import pytest
+import torch
+from engine_helpers import CLASSES
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from ride_mm.models.compiled import compile_for_inference
+
+COMPILER = pytest.mark.skipif(
+    shutil.which('g++') is None and shutil.which('clang++') is None,
+    reason='PyTorch compiles for CPUs by a C++ compiler, and this machine has none',
+)
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+def build(model: dict) -> nn.Module:
+    """A model with statistics of BatchNorm that are not the first ones."""
+    torch.manual_seed(0)
+    model = MODELS.build(model)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return model.eval()
+
+
+def tiny() -> dict:
+    return dict(
+        type='ImageClassifier',
+        backbone=dict(type='EngineTestNet'),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=CLASSES, in_channels=4),
+    )
+
+
+def ride(**head) -> dict:
+    return dict(
+        type='RIDEClassifier',
+        backbone=dict(type='RIDEResNetCIFAR', depth=20),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='MultiExpertHead', num_classes=5, class_counts=[9] * 5) | head,
+        num_experts=2,
+    )
+
+
+def check_logits(model: nn.Module, side: int) -> None:
+    compiled = copy.deepcopy(model)
+    compile_for_inference(compiled)
+    images = torch.randn(6, 3, side, side)
+    with torch.no_grad():
+        for batch in (images, images[:2], images[1:4]):
+            expected = model(batch)
+            got = compiled(batch)
+            assert got.shape == expected.shape
+            assert (got - expected).abs().max() <= 1e-5 * expected.abs().max()
+            predicted = compiled.predict(batch)
+            assert [s.pred_label.item() for s in predicted] == got.argmax(1).tolist()
+
+
+@COMPILER
+def test_logits_of_a_plain_network_in_batches_of_several_sizes():
+    check_logits(build(tiny()), 8)
+
+
+@COMPILER
+@pytest.mark.slow
+def test_logits_of_experts_in_batches_of_several_sizes():
+    check_logits(build(ride()), 16)
+
+
+def test_what_cannot_be_compiled_is_told(monkeypatch):
+    with pytest.raises(ValueError, match='without routers, got a RouterHead'):
+        compile_for_inference(build(ride(type='RouterHead')))
+    with pytest.raises(ValueError, match='in eval mode, got training mode'):
+        compile_for_inference(build(tiny()).train())
+
+    def broken(*args, **kwargs):
+        raise torch._dynamo.exc.TorchDynamoException('no compiler\nhere')
+
+    monkeypatch.setattr(torch, 'compile', lambda *args, **kwargs: broken)
+    model = build(tiny())
+    compile_for_inference(model)
+    with pytest.raises(RuntimeError, match='C.. compiler, on a GPU Triton.: no compi'):
+        model(torch.randn(1, 3, 8, 8))
