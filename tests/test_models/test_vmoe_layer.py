@@ -20,7 +20,7 @@ from ride_mm.models.layers.moe import (
 )
 from ride_mm.models.layers.moe.rows import add_rows, take_tokens, tokens_of_rows
 
-LAYOUTS = ['padded', 'ragged', 'exact', 'trimmed']
+LAYOUTS = ['padded', 'ragged', 'exact', 'trimmed', 'dense']
 
 
 def layer(num_experts=4, seed=0, distinct=True, **settings) -> MoELayer:

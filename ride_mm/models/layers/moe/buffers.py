@@ -5,7 +5,9 @@ after the other. Where that would be mostly empty, ``'ragged'`` puts one expert'
 behind the other's, (T * K, D), for grouped matrix products. The shapes of both are
 known beforehand. ``'exact'`` is ragged without rows for what was dropped, (R, D), and
 ``'trimmed'`` gives each expert as many rows as the busiest one needs, (E, R, D): for
-these the host waits for a number, which costs nothing on a CPU.
+these the host waits for a number, which costs nothing on a CPU. ``'dense'`` gives all
+tokens to each expert, (E, T, D), and weighs most of what comes back with 0: where there
+is little to compute that is less than to find out who goes where.
 """
 
 import math
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from .rows import add_rows, take_tokens, tokens_of_rows
 
-Layout = Literal['padded', 'ragged', 'exact', 'trimmed']
+Layout = Literal['padded', 'ragged', 'exact', 'trimmed', 'dense']
 
 
 def row_numbers(
@@ -31,7 +33,7 @@ def row_numbers(
         positions: In the expert's queue for the group, (G, S, K).
         taken: Tokens that each expert takes of each group, (G, E).
         capacity: C.
-        layout: Which.
+        layout: Which, but ``'dense'``.
 
     Returns:
         Row of each assignment, (G, S, K), of no meaning if it is dropped; the shape of
@@ -94,6 +96,27 @@ class TokensBuffer:
         """
         rows = out.reshape(-1, out.shape[-1])
         return add_rows(rows, self.weights, self._tokens, self.rows)
+
+
+@dataclass(frozen=True)
+class DenseBuffer:
+    """T tokens that each of E experts sees.
+
+    Attributes:
+        weights: Of what comes back, (T, E), fp32; 0 but for a token's experts.
+        ends: None; the shape tells.
+    """
+
+    weights: Tensor
+    ends = None
+
+    def fill(self, x: Tensor) -> Tensor:
+        """Show tokens (T, D) to all experts, (E, T, D)."""
+        return x.expand(self.weights.shape[1], -1, -1)
+
+    def read(self, out: Tensor) -> Tensor:
+        """Sum the experts' weighted outputs (E, T, D) for each token, (T, D), fp32."""
+        return (out * self.weights.T[..., None]).sum(0)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .buffers import ExpertsBuffer, Layout, TokensBuffer, row_numbers
+from .buffers import DenseBuffer, ExpertsBuffer, Layout, TokensBuffer, row_numbers
 
 
 def buffer_positions(
@@ -83,8 +83,14 @@ class TokensChoose:
         """Padded rows for each assignment."""
         return self.padded_rows / self.experts.numel()
 
-    def buffer(self, layout: Layout) -> TokensBuffer:
+    def buffer(self, layout: Layout) -> TokensBuffer | DenseBuffer:
         """Lay the kept assignments out for the experts."""
+        kept = self.kept
+        weights = torch.where(kept, self.weights, 0).flatten(0, 1)
+        if layout == 'dense':
+            all_weights = weights.new_zeros(len(weights), self.num_experts)
+            experts = self.experts.flatten(0, 1)
+            return DenseBuffer(all_weights.scatter(1, experts, weights))
         rows, shape, ends = row_numbers(
             self.experts,
             self.positions,
@@ -92,9 +98,7 @@ class TokensChoose:
             self.capacity,
             layout,
         )
-        kept = self.kept
         rows = torch.where(kept, rows, math.prod(shape)).flatten(0, 1)
-        weights = torch.where(kept, self.weights, 0).flatten(0, 1)
         return TokensBuffer(rows, weights, shape, ends)
 
     def tokens_per_expert(self) -> Tensor:

@@ -16,8 +16,8 @@ LAYOUTS = ('auto', *get_args(Layout))
 # Rows for each assignment from which on empty ones cost more than doing without.
 WORTH_PACKING = 1.25
 # Multiply-adds from which on, on a CPU, products of rows that nobody needs cost more
-# than going from expert to expert.
-WORTH_GROUPING = 1e8
+# than finding out who goes where, and than going from expert to expert.
+WORTH_SORTING, WORTH_GROUPING = 5e6, 1e8
 
 
 class MoELayer(BaseModule):
@@ -144,16 +144,15 @@ class MoELayer(BaseModule):
             return self.layout
         grouped = self.experts.can_group(tokens[0])
         if tokens[0].device.type == 'cpu' and grouped and not self.static_shapes:
-            small = self._products(choices) < WORTH_GROUPING
-            return 'trimmed' if small else 'exact'
+            of_row = 2 * self.experts.fc1.weight[0].numel()  # Multiply-adds.
+            rows = sum(map(len, tokens)) * self.experts.num_experts
+            if rows * of_row < WORTH_SORTING:
+                return 'dense'
+            rows = sum(choice.padded_rows for choice in choices)
+            return 'trimmed' if rows * of_row < WORTH_GROUPING else 'exact'
         if max(choice.waste for choice in choices) <= WORTH_PACKING:
             return 'padded'
         return 'ragged' if grouped or self.static_shapes else 'trimmed'
-
-    def _products(self, choices: list) -> int:
-        """Multiply-adds of all padded rows."""
-        rows = sum(choice.padded_rows for choice in choices)
-        return rows * 2 * self.experts.fc1.weight[0].numel()
 
     def _mix(self, buffers: list, filled: list[Tensor]) -> list[Tensor]:
         """Apply the experts to buffers, all at once if they have an axis of experts."""
