@@ -1,4 +1,8 @@
-"""Two processes give the gradients of one with the joint batch."""
+"""Two processes give the gradients of one with the joint batch.
+
+The two also take the fast path, channels last in memory and labels in one tensor, and
+the one the plain path.
+"""
 
 from unittest import mock
 
@@ -15,6 +19,7 @@ from ride_mm.engine.hooks.sync_batch_norm_stats import (
 )
 from ride_mm.models import RIDEClassifier
 from ride_mm.models.teacher import Teacher
+from ride_mm.structures import LabelBatch, batch_targets
 
 COUNTS = [400, 90, 30, 4]
 # Halves of very different weight: one process sees the head, the other the tail.
@@ -66,8 +71,12 @@ def build_model(form: str, num_experts: int = 2) -> torch.nn.Module:
     return model.train(form == 'grouped')
 
 
-def gradients(form: str, part: slice, wrap=lambda model: model) -> tuple:
-    model = wrap(build_model(form))
+def gradients(
+    form: str, part: slice, fast: bool, wrap=lambda model: model
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    model = build_model(form)
+    model.channels_last = fast
+    model = wrap(model)
     images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     samples = [
         DataSample(metainfo=dict(sample_idx=2 * n)).set_gt_label(label)
@@ -80,7 +89,14 @@ def gradients(form: str, part: slice, wrap=lambda model: model) -> tuple:
         mixed = shares * one_hot + (1 - shares) * one_hot.roll(1, 0)
         for sample, score in zip(samples, mixed, strict=True):
             sample.set_gt_score(score)
-    losses = model(images[part], samples[part], mode='loss')
+    samples = samples[part]
+    if fast:
+        places = torch.tensor([sample.sample_idx for sample in samples])
+        targets = batch_targets(samples)
+        labels = torch.tensor(LABELS)[part]
+        scores = targets if targets.ndim > 1 else None
+        samples = LabelBatch(labels, places, scores)
+    losses = model(images[part], samples, mode='loss')
     total = sum(value for name, value in losses.items() if 'loss' in name)
     total.backward()
     learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
@@ -107,7 +123,7 @@ def one_of_two(rank: int, address: str, out: str) -> None:
     for form in FORMS:
         # As MMEngine's sampler deals images out.
         part = slice(rank, None, 2)
-        loss, result[form] = gradients(form, part, MMDistributedDataParallel)
+        loss, result[form] = gradients(form, part, True, MMDistributedDataParallel)
         dist.all_reduce(loss)
         result[form]['loss'] = loss / 2
     if rank == 0:
@@ -126,7 +142,7 @@ def of_two_processes(tmp_path_factory) -> dict:
 @pytest.mark.parametrize('form', FORMS)
 def test_two_processes_equal_one(form: str, of_two_processes: dict):
     got = of_two_processes[form]
-    loss, expected = gradients(form, slice(0, 8))
+    loss, expected = gradients(form, slice(0, 8), False)
     assert got.pop('loss').item() == pytest.approx(loss.item(), rel=1e-5)
     assert got.keys() == expected.keys()
     assert all('head.router' in name for name in expected) == (form == 'router')
