@@ -27,6 +27,8 @@ default_hooks = dict(
     expert_cost=dict(type='ExpertCostHook'),
     # What the log says of images that were skipped.
     unreadable_images=dict(type='UnreadableImagesHook'),
+    # What the log says of waiting for data.
+    data_time=dict(type='DataTimeHook'),
     # What makes a resumed run equal a straight one.
     position_seed=dict(type='PositionSeedHook'),
     accumulation=dict(type='EpochAccumulationHook'),

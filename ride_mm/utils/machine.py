@@ -1,5 +1,6 @@
-"""What computes: the names of processor and GPU."""
+"""What computes: processors and GPU."""
 
+import os
 import platform
 from pathlib import Path
 
@@ -16,6 +17,13 @@ def processor_name() -> str:
         lines = []
     names = [line.partition(':')[2].strip() for line in lines if 'model name' in line]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def usable_processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def machine_name(device: torch.device) -> str:

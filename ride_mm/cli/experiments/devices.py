@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ...utils.machine import usable_processors
 from ..errors import UsageError
 
 THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')
@@ -66,6 +67,4 @@ def available_threads(environ: Mapping[str, str]) -> int:
     for name in THREADS:
         if environ.get(name, '').isdigit():
             return int(environ[name])
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return usable_processors()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from ...utils.machine import usable_processors
+
 # Limits of a container, by versions 2 and 1 of Linux's control groups.
 LIMITS = (
     '/sys/fs/cgroup/memory.max',
@@ -42,14 +44,7 @@ def this_machine() -> Machine:
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         gpu, gpu_memory = properties.name, properties.total_memory
-    return Machine(cores(), main_memory(), gpu, gpu_memory)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return Machine(usable_processors(), main_memory(), gpu, gpu_memory)
 
 
 def main_memory() -> int:

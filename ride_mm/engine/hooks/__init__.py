@@ -2,6 +2,7 @@
 
 from .accumulation import EpochAccumulationHook
 from .class_counts import ClassCountsHook
+from .data_time import DataTimeHook
 from .dataset_check import DatasetCheckHook
 from .deferred_reweight import DeferredReweightHook
 from .ema import LTEMAHook
@@ -20,6 +21,7 @@ from .visualization import LTVisualizationHook
 
 __all__ = [
     'ClassCountsHook',
+    'DataTimeHook',
     'DatasetCheckHook',
     'DeferredReweightHook',
     'EpochAccumulationHook',
