@@ -12,6 +12,16 @@ from ride_mm.structures import LabelBatch
 from .long_tailed import LongTailed
 
 
+class Batch(dict):
+    """A batch that tells a collating function which takes it for samples."""
+
+    def __missing__(self, key: object) -> None:
+        raise TypeError(
+            "collate_fn: expected dict(type='take_batch') for a dataset that is "
+            f'fetched by the batch, got one that asks a batch for {key!r}'
+        )
+
+
 @DATASETS.register_module()
 class BatchedLongTailed(LongTailed):
     """A ``LongTailed`` whose images lie in memory and come as batches.
@@ -50,7 +60,7 @@ class BatchedLongTailed(LongTailed):
         self._images = _stack(images, type(self.dataset).__name__)
         self._label_tensor = torch.from_numpy(self._labels)
 
-    def __getitems__(self, indices: Sequence[int]) -> dict:
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Fetch images by their positions.
 
         Returns:
@@ -60,7 +70,7 @@ class BatchedLongTailed(LongTailed):
         self.full_init()
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         labels = LabelBatch(self._label_tensor[chosen], chosen)
-        return dict(inputs=self._images[chosen], data_samples=labels)
+        return Batch(inputs=self._images[chosen], data_samples=labels)
 
 
 @FUNCTIONS.register_module()

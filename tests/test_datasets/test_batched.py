@@ -80,6 +80,16 @@ def test_images_in_files_are_refused(tmp_path):
         DATASETS.build(settings)
 
 
+@pytest.mark.parametrize('collate', ['default_collate', 'pseudo_collate'])
+def test_a_batch_is_no_list_of_samples(collate):
+    settings = dict(batch_size=2, collate_fn=dict(type=collate))
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    dataset = build('BatchedLongTailed')
+    loader = Runner.build_dataloader(settings | dict(sampler=sampler, dataset=dataset))
+    with pytest.raises(TypeError, match='take_batch.* that asks a batch for 0'):
+        next(iter(loader))
+
+
 def test_samples_are_no_batch():
     with pytest.raises(TypeError, match='got a list of samples'):
         take_batch([build('LongTailed')[0]])
