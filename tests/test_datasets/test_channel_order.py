@@ -126,4 +126,5 @@ def test_every_dataset_class_names_its_classes():
         'LTListFile': 0,
         'LTTableFile': 0,
         'LongTailed': 0,
+        'BatchedLongTailed': 0,
     }
