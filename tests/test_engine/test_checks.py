@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.runner import BaseLoop
-from mmpretrain.models import ResNet
+from mmpretrain.models import ResNet, VisionTransformer
+from mmpretrain.registry import MODELS
 
 from ride_mm.datasets import Digits, LongTailed
 from ride_mm.engine.checkpoint_io import CheckpointError
@@ -198,6 +199,31 @@ def test_other_models_start_from_whatever_fits_and_say_so():
     assert 'head.classifiers.0.weight: expected shape (48, 3)' in told
     (told,) = start(model, dict(state_dict=build_model(num_experts=4).state_dict()))
     assert 'experts: expected 2, got 4' in told
+
+
+def test_experts_from_a_dense_network_and_resized_positions_count_as_taken():
+    sizes = dict(embed_dims=32, num_layers=2, num_heads=4, feedforward_channels=64)
+    vmoe = MODELS.build(
+        dict(
+            type='VMoEClassifier',
+            backbone=dict(
+                type='VMoE', arch=sizes, img_size=16, patch_size=4, pool='gap', moe={}
+            ),
+            head=dict(type='LinearClsHead', num_classes=3, in_channels=32),
+        )
+    )
+    dense = VisionTransformer(sizes, img_size=8, patch_size=4).state_dict()
+    own = [f'backbone.{name}' for name in vmoe.backbone.state_dict()]
+    state = {f'backbone.{name}': tensor for name, tensor in dense.items()}
+    before = dict(state)
+    (told,) = start(vmoe, dict(state_dict=state))
+    routers = [name for name in own if '.router.' in name]
+    whole = len(vmoe.state_dict())
+    assert (
+        routers and f'{whole - len(routers) - 2} of {whole} tensors are taken' in told
+    )
+    assert 'pos_embed' not in told and 'experts' not in told
+    assert state == before
 
 
 def test_routers_need_a_checkpoint():

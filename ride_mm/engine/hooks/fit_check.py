@@ -102,6 +102,7 @@ def check_start(runner: Runner, state_dict: Mapping[str, Tensor]) -> None:
     own = without_training_only(model.state_dict())
     got = named(state_dict)
     plain = spread(model, got)
+    fit_backbone(model, got)
     learnt = [name for name in own if not name.endswith(OPTIONAL)]
     taken = [name for name in learnt if _shape(got.get(name)) == _shape(own[name])]
     backbone = any(name.startswith(BACKBONE) for name in learnt)
@@ -129,6 +130,13 @@ def spread(model: nn.Module, state_dict: dict[str, Tensor]) -> bool:
     if not hasattr(backbone, 'spread_plain_weights'):
         return False
     return backbone.spread_plain_weights(state_dict, BACKBONE) is not None
+
+
+def fit_backbone(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
+    """Change tensors in place as the backbone does when it loads them."""
+    backbone = getattr(model, 'backbone', None)
+    if hasattr(backbone, 'fit_weights'):
+        backbone.fit_weights(state_dict, BACKBONE)
 
 
 def without_prefix(model: nn.Module, state_dict: Mapping[str, Tensor]) -> str:

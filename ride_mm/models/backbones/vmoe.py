@@ -235,18 +235,24 @@ class VMoE(VisionTransformer):
         freeze([t for t in tensors if isinstance(t, nn.Parameter)])
         freeze(list(self.layers[: self.frozen_stages]))
 
-    def _prepare_pos_embed(self, state_dict, prefix, *args, **kwargs) -> None:
-        """Fit a checkpoint to this network: the size of images, experts.
+    def fit_weights(self, state_dict: dict[str, Tensor], prefix: str = '') -> list[str]:
+        """Fit a checkpoint to this network, in place: the size of images, experts.
 
-        MMPretrain has it called before a state dict is loaded.
+        Returns:
+            Names of the experts' tensors that were made from a dense network's.
         """
         shapes = {k: v.shape for k, v in self.state_dict().items()}
-        if made := upcycle(state_dict, shapes, prefix):
+        made = upcycle(state_dict, shapes, prefix)
+        self._resize_positions(state_dict, prefix)
+        return made
+
+    def _prepare_pos_embed(self, state_dict, prefix, *args, **kwargs) -> None:
+        """MMPretrain has it called before a state dict is loaded."""
+        if made := self.fit_weights(state_dict, prefix):
             print_log(
                 f'{len(made)} tensors of experts start as copies of a dense network',
                 logger='current',
             )
-        self._resize_positions(state_dict, prefix)
 
     def _resize_positions(self, state_dict: dict[str, Tensor], prefix: str) -> None:
         name = f'{prefix}pos_embed'
