@@ -6,6 +6,7 @@ from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
 from .classifiers import RIDEClassifier
+from .layers import MoELayer
 
 
 class CompiledFeatures:
@@ -13,7 +14,8 @@ class CompiledFeatures:
 
     BatchNorm is folded into the convolutions, ReLU and additions are fused with them.
     Each size of batch would be compiled anew, which takes from seconds to a minute, so
-    a batch that is smaller than an earlier one is filled up, and the rest cut off.
+    a batch that is smaller than an earlier one is filled up, and the rest cut off. Not
+    so for a V-MoE, where further images would compete for room in the experts.
 
     Args:
         model: Its weights must not change afterwards.
@@ -21,6 +23,7 @@ class CompiledFeatures:
 
     def __init__(self, model: ImageClassifier) -> None:
         self._compiled = torch.compile(model.extract_feat, dynamic=False)
+        self._fill = not any(isinstance(part, MoELayer) for part in model.modules())
         self._largest = 0
 
     def __call__(self, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -32,7 +35,7 @@ class CompiledFeatures:
         n = len(inputs)
         self._largest = max(self._largest, n)
         missing = self._largest - n
-        if missing:
+        if missing and self._fill:
             inputs = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])
         try:
             # As an option of torch.compile it comes too late to make weights constant.

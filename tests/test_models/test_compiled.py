@@ -81,6 +81,16 @@ def test_logits_of_experts_in_batches_of_several_sizes():
     check_logits(build(ride()), 16)
 
 
+def test_batches_of_a_vmoe_are_not_filled_up(monkeypatch):
+    monkeypatch.setattr(torch, 'compile', lambda function, **kwargs: function)
+    sizes = dict(embed_dims=32, num_layers=2, num_heads=4, feedforward_channels=64)
+    moe = dict(num_experts=4, router=dict(eval_capacity_factor=0.5))
+    backbone = dict(type='VMoE', arch=sizes, img_size=8, patch_size=2, moe=moe)
+    head = dict(type='LinearClsHead', num_classes=CLASSES, in_channels=32)
+    model = dict(type='VMoEClassifier', backbone=backbone, head=head)
+    check_logits(build(model), 8)
+
+
 def test_what_cannot_be_compiled_is_told(monkeypatch):
     with pytest.raises(ValueError, match='without routers, got a RouterHead'):
         compile_for_inference(build(ride(type='RouterHead')))
