@@ -162,7 +162,7 @@ def make_config(
     """The config of the model.
 
     Raises:
-        UsageError: If the data of the base do not fit the weights.
+        UsageError: If the data of the base or the options do not fit the weights.
     """
     network, model = converted.network, converted.config
     if base is None:
@@ -170,6 +170,13 @@ def make_config(
         size = (size, size) if isinstance(size, int) else size
         cfg = config_of(model, plain_base(network.num_classes, size))
         merge_options(cfg, args.cfg_options)
+        classes = (cfg.model.get('head') or {}).get('num_classes')
+        if network.num_classes and classes != network.num_classes:
+            raise UsageError(
+                '--cfg-options: expected model.head.num_classes='
+                f'{network.num_classes}, as the weights have, got {classes}; to train '
+                'for other classes, start from the converted checkpoint by load_from'
+            )
         return cfg
     cfg = config_of(model, base)
     if network.num_classes:

@@ -87,6 +87,13 @@ def test_the_config_tests_on_images(tmp_path, images):
     assert metrics['accuracy/top1'] == pytest.approx(100 * np.mean(correct))
 
 
+def test_other_classes_than_those_of_the_weights_are_refused(tmp_path):
+    options = '--cfg-options', 'model.head.num_classes=7'
+    with pytest.raises(SystemExit, match='num_classes=5, as the weights have, got 7'):
+        convert(TINY, tmp_path, *options)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_base_brings_data_and_plain_accuracy(tmp_path):
     body = Case('b').part('params/')
     rng = np.random.default_rng(0)
