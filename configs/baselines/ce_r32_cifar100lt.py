@@ -13,10 +13,15 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-train_pipeline = [
-    dict(type='RandomCrop', crop_size=32, padding=4),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='PackInputs'),
-]
-train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
+data_preprocessor = dict(
+    batch_transforms=[
+        dict(type='BatchRandomCrop', crop_size=32, padding=4),
+        dict(type='BatchRandomFlip', prob=0.5),
+    ]
+)
 optim_wrapper = dict(optimizer=dict(nesterov=False, weight_decay=2e-4))
+default_hooks = dict(
+    cuda_graph=dict(type='CUDAGraphHook'),
+    # An epoch takes less than a second on a GPU.
+    checkpoint=dict(interval=10),
+)

@@ -21,4 +21,6 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-default_hooks = dict(reweight=dict(reweight_epoch=24))
+default_hooks = dict(
+    reweight=dict(reweight_epoch=24), cuda_graph=dict(type='CUDAGraphHook')
+)

@@ -14,7 +14,7 @@ train_dataloader = dict(dataset=dict(held_out=held_out, part='train'))
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='LongTailed',
+        type='BatchedLongTailed',
         imbalance='exp',
         factor=100,
         seed=0,

@@ -21,7 +21,9 @@ from ..analysis.speed import (
     reference_step,
 )
 from ..datasets.imbalance import imbalanced_counts
+from ..engine.graphed import GraphedStep, why_not
 from ..models.layers import modules_wanting_class_counts
+from ..structures import LabelBatch
 from .common import build_runner, set_dataloader_defaults
 from .errors import UsageError
 from .training import set_precision
@@ -83,6 +85,9 @@ def from_random_images(
             raise UsageError(f'{name}: {err.args[0]}') from None
         step = model_step(model, optim_wrapper, images, samples)
         candidates.append(Candidate(f'step, {name}', len(images), step, step))
+        if device.type == 'cuda' and why_not(model, optim_wrapper) is None:
+            graphed = _graphed_step(cfg, dtype, images, labels)
+            candidates.append(Candidate(f'CUDA graph, {name}', len(images), graphed))
     if reference is not None:
         cfg = next(iter(settings.values()))
         num_classes = _num_classes(cfg)
@@ -146,6 +151,21 @@ def random_batch(
     return images.to(device), labels.to(device)
 
 
+def _graphed_step(
+    cfg: Config, dtype: str, images: Tensor, labels: Tensor
+) -> Callable[[], object]:
+    """The step of a second model as a CUDA graph."""
+    model, optim_wrapper = build_training(cfg, dtype, _num_classes(cfg), images.device)
+    graphed = GraphedStep(model)
+    samples = LabelBatch(labels, labels)
+
+    def step() -> None:
+        graphed.step(images, samples, optim_wrapper)
+        graphed.drop_losses()
+
+    return step
+
+
 def _bare_loop(cfg: Config, dtype: str, device: torch.device) -> Candidate:
     """Load, preprocess, train: no hook, no log."""
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=SEED)
@@ -155,9 +175,20 @@ def _bare_loop(cfg: Config, dtype: str, device: torch.device) -> Candidate:
     def fetch() -> dict:
         return model.data_preprocessor(next(batches), True)
 
-    def step() -> Tensor:
+    hooks = (cfg.get('default_hooks') or {}).values()
+    as_graph = device.type == 'cuda' and any(
+        hook and hook.get('type') == 'CUDAGraphHook' for hook in hooks
+    )
+    graphed = GraphedStep(model) if as_graph else None
+
+    def step() -> None:
         data = fetch()
-        return model_step(model, optim_wrapper, data['inputs'], data['data_samples'])()
+        images, samples = data['inputs'], data['data_samples']
+        if graphed is None:
+            model_step(model, optim_wrapper, images, samples)()
+        else:
+            graphed.step(images, samples, optim_wrapper)
+            graphed.drop_losses()
 
     first = fetch()
     parts = model_step(model, optim_wrapper, first['inputs'], first['data_samples'])

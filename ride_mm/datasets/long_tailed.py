@@ -129,7 +129,7 @@ class LongTailed:
         if hasattr(self.dataset, 'full_init'):
             self.dataset.full_init()
         labels, official, paths = read_samples(self.dataset, self.CLASSES)
-        subset = self._choose(labels)
+        subset = self._choose(labels, official)
         self._hash = subset_hash(official[subset])
         setting = self.imbalance, self.factor, self.n_max, self.seed
         known = known_hashes(self.expected_hash, *setting)
@@ -266,16 +266,23 @@ class LongTailed:
     def _test_mode(self) -> bool:
         return getattr(self.dataset, 'test_mode', False)
 
-    def _choose(self, labels: np.ndarray) -> np.ndarray:
-        """Positions of the subset in the wrapped dataset."""
+    def _choose(self, labels: np.ndarray, official: np.ndarray) -> np.ndarray:
+        """Positions of the subset in the wrapped dataset.
+
+        Raises:
+            ValueError: If that already is another subset.
+        """
+        setting = self.imbalance, self.factor, self.n_max, self.seed
         is_subset = getattr(self.dataset, 'subset_indices', None) is not None
         if self.imbalance is not None and is_subset:
+            known = known_hashes(self.expected_hash, *setting)
+            if subset_hash(official) in known:
+                return np.arange(len(labels))
             raise ValueError(
                 f'{type(self.dataset).__name__} already is a subset of the official '
                 f'training set ({len(labels)} images, by the indices in its file): '
                 f'expected imbalance=None, got imbalance={self.imbalance!r}'
             )
-        setting = self.imbalance, self.factor, self.n_max, self.seed
         return choose_subset(labels, self.CLASSES, *setting)
 
     def _look_at(self, paths: Sequence[str | None]) -> None:

@@ -79,3 +79,12 @@ def batch_targets(samples: Sequence[DataSample]) -> Tensor:
     if 'gt_score' in samples[0]:
         return torch.stack([sample.gt_score for sample in samples])
     return torch.cat([sample.gt_label for sample in samples])
+
+
+def on_cpu(
+    samples: Sequence[DataSample | None] | None,
+) -> Sequence[DataSample | None] | None:
+    """A :class:`LabelBatch` on the CPU; other samples, to be filled, as they are."""
+    if isinstance(samples, LabelBatch):
+        return samples.to(torch.device('cpu'))
+    return samples

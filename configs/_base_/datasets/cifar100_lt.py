@@ -5,6 +5,10 @@ settings by `--cfg-options train_dataloader.dataset.factor=50` and
 `train_dataloader.dataset.imbalance=step`. The augmentation and CIFAR-10's channel
 statistics of the authors of RIDE. Expects the files of
 https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz in `data/cifar100`.
+
+Images come from memory by the batch and are augmented on the model's device: a step
+costs the processor almost no time for data, and no worker is needed. A pipeline for
+single images takes its place as in `cifar100_lt_autoaugment.py`.
 """
 
 dataset_type = 'LTCIFAR100'
@@ -12,19 +16,19 @@ data_root = 'data/cifar100'
 
 # Mean and standard deviation are in the order RGB.
 data_preprocessor = dict(
+    type='LTDataPreprocessor',
+    batch_transforms=[
+        dict(type='BatchRandomCrop', crop_size=32, padding=4),
+        dict(type='BatchRandomFlip', prob=0.5),
+        dict(type='BatchRandomRotation', degrees=15),
+    ],
     num_classes=100,
     mean=[0.4914 * 255, 0.4822 * 255, 0.4465 * 255],
     std=[0.2023 * 255, 0.1994 * 255, 0.2010 * 255],
     to_rgb=True,
 )
 
-train_pipeline = [
-    dict(type='RandomCrop', crop_size=32, padding=4),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='LTRandomRotation', degrees=15),
-    dict(type='PackInputs'),
-]
-# Leaves the images of the data set as they are.
+# Takes any image, and leaves those of the data set as they are.
 test_pipeline = [
     dict(type='ResizeEdge', scale=32, edge='short', backend='pillow'),
     dict(type='CenterCrop', crop_size=32),
@@ -33,11 +37,12 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=128,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=0,
+    persistent_workers=False,
+    collate_fn=dict(type='take_batch'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='LongTailed',
+        type='BatchedLongTailed',
         imbalance='exp',
         factor=100,
         seed=0,
@@ -56,11 +61,29 @@ train_dataloader = dict(
             type=dataset_type,
             data_root=data_root,
             split='train',
-            pipeline=train_pipeline,
+            pipeline=[dict(type='PackInputs')],
         ),
     ),
 )
 val_dataloader = dict(
+    batch_size=500,
+    num_workers=0,
+    persistent_workers=False,
+    collate_fn=dict(type='take_batch'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='BatchedLongTailed',
+        dataset=dict(
+            type=dataset_type,
+            data_root=data_root,
+            split='test',
+            pipeline=[dict(type='PackInputs')],
+            test_mode=True,
+        ),
+    ),
+)
+val_evaluator = [dict(type='ShotAccuracy'), dict(type='ExpertAccuracy')]
+test_dataloader = dict(
     batch_size=500,
     num_workers=2,
     persistent_workers=True,
@@ -73,6 +96,4 @@ val_dataloader = dict(
         test_mode=True,
     ),
 )
-val_evaluator = [dict(type='ShotAccuracy'), dict(type='ExpertAccuracy')]
-test_dataloader = val_dataloader
 test_evaluator = val_evaluator

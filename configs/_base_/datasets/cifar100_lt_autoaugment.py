@@ -126,4 +126,11 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 
-train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
+# Image by image, in workers.
+data_preprocessor = dict(batch_transforms=[])
+train_dataloader = dict(
+    num_workers=2,
+    persistent_workers=True,
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(type='LongTailed', dataset=dict(pipeline=train_pipeline)),
+)

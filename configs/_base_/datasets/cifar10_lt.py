@@ -17,5 +17,7 @@ train_dataloader = dict(
         expected_hash=None, dataset=dict(type=dataset_type, data_root=data_root)
     )
 )
-val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
-test_dataloader = val_dataloader
+val_dataloader = dict(
+    dataset=dict(dataset=dict(type=dataset_type, data_root=data_root))
+)
+test_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))

@@ -173,7 +173,7 @@ CIFAR100LT = Benchmark(
         f'{place}.check_md5=False'
         for place in (
             'train_dataloader.dataset.dataset',
-            'val_dataloader.dataset',
+            'val_dataloader.dataset.dataset',
             'test_dataloader.dataset',
         )
     ),

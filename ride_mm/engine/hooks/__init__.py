@@ -2,6 +2,7 @@
 
 from .accumulation import EpochAccumulationHook
 from .class_counts import ClassCountsHook
+from .cuda_graph import CUDAGraphHook
 from .data_time import DataTimeHook
 from .dataset_check import DatasetCheckHook
 from .deferred_reweight import DeferredReweightHook
@@ -20,6 +21,7 @@ from .unreadable_images import UnreadableImagesHook
 from .visualization import LTVisualizationHook
 
 __all__ = [
+    'CUDAGraphHook',
     'ClassCountsHook',
     'DataTimeHook',
     'DatasetCheckHook',

@@ -32,6 +32,31 @@ def loss_terms(outputs: dict | None) -> dict[str, float]:
     }
 
 
+def refuse_non_finite(runner: Runner, batch_idx: int, outputs: dict | None) -> None:
+    """Stop at losses that are not finite in all processes.
+
+    Args:
+        runner: Of the training.
+        batch_idx: Of the iteration, in its epoch.
+        outputs: What its training step returned.
+
+    Raises:
+        NonFiniteError: If one is not finite.
+    """
+    terms = loss_terms(outputs)
+    failed = torch.tensor(int(not all(map(math.isfinite, terms.values()))))
+    if get_world_size() > 1:
+        # Gradients are shared: what fails in one process has failed in all.
+        all_reduce(failed, op='max')
+    if failed:
+        values = ', '.join(f'{name}={value:g}' for name, value in terms.items())
+        raise NonFiniteError(
+            f'epoch {runner.epoch + 1}, iteration {batch_idx + 1} of '
+            f'{len(runner.train_dataloader)}: expected finite losses in all '
+            f'processes, got {values}. {_last_checkpoint(runner)}. {HINT}'
+        )
+
+
 @HOOKS.register_module()
 class NaNGuardHook(Hook):
     """Stops training at a loss that is NaN or infinite in any process.
@@ -54,18 +79,7 @@ class NaNGuardHook(Hook):
         Raises:
             NonFiniteError: If one is not finite.
         """
-        terms = loss_terms(outputs)
-        failed = torch.tensor(int(not all(map(math.isfinite, terms.values()))))
-        if get_world_size() > 1:
-            # Gradients are shared: what fails in one process has failed in all.
-            all_reduce(failed, op='max')
-        if failed:
-            values = ', '.join(f'{name}={value:g}' for name, value in terms.items())
-            raise NonFiniteError(
-                f'epoch {runner.epoch + 1}, iteration {batch_idx + 1} of '
-                f'{len(runner.train_dataloader)}: expected finite losses in all '
-                f'processes, got {values}. {self._last(runner)}. {HINT}'
-            )
+        refuse_non_finite(runner, batch_idx, outputs)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse to save parameters that the last step has spoilt.
@@ -83,12 +97,12 @@ class NaNGuardHook(Hook):
             raise NonFiniteError(
                 f'epoch {runner.epoch + 1}: expected finite parameters to save, got '
                 f'NaN or inf in {len(spoilt)} of them, first {spoilt[0]}. '
-                f'{self._last(runner)}. {HINT}'
+                f'{_last_checkpoint(runner)}. {HINT}'
             )
 
-    @staticmethod
-    def _last(runner: Runner) -> str:
-        last = latest_checkpoint(runner.work_dir)
-        if last is None:
-            return 'There is no checkpoint yet'
-        return f'The last good checkpoint is {last}'
+
+def _last_checkpoint(runner: Runner) -> str:
+    last = latest_checkpoint(runner.work_dir)
+    if last is None:
+        return 'There is no checkpoint yet'
+    return f'The last good checkpoint is {last}'

@@ -1,12 +1,14 @@
 """The contract of a backbone with several experts."""
 
 from abc import ABCMeta, abstractmethod
+from functools import partial
 
 from mmengine.logging import print_log
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..layers import side_by_side
 from .plain_weights import spread_plain_weights
 
 
@@ -63,8 +65,8 @@ class ExpertBackbone(BaseBackbone, metaclass=ABCMeta):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (N, 3, H, W) to E feature maps (N, D, H'', W'')."""
-        trunk = self.forward_trunk(x)
-        return tuple(self.forward_expert(trunk, e) for e in range(self.num_experts))
+        experts = [partial(self.forward_expert, e=e) for e in range(self.num_experts)]
+        return side_by_side(experts, self.forward_trunk(x))
 
     def freeze_stages(self) -> None:
         """Take the first stages out of the training; once the stages are built.

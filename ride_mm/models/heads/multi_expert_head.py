@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ...structures import batch_targets
+from ...structures import batch_targets, on_cpu
 from ..layers import ClassCountsMixin, CosineLinear, modules_wanting_class_counts
 
 
@@ -203,9 +203,11 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
         Returns:
             The samples with ``pred_score`` (C,), a probability, ``pred_label`` (1,),
             and ``expert_pred_label`` (E,), the decision of each expert on its own; with
-            ``keep_expert_logits`` also ``expert_logits`` (E, C).
+            ``keep_expert_logits`` also ``expert_logits`` (E, C). All are on the CPU: to
+            be asked one by one, on a GPU, takes longer than the network.
         """
-        return self._get_predictions(self.expert_logits(feats), data_samples)
+        logits = self.expert_logits(feats).cpu()
+        return self._get_predictions(logits, on_cpu(data_samples))
 
     def _get_predictions(
         self, expert_logits: Tensor, data_samples: list[DataSample | None] | None

@@ -10,7 +10,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ...structures import batch_targets
+from ...structures import batch_targets, on_cpu
 from ..layers import ExpertRouter
 from ..losses.router_loss import router_loss, router_targets, running_means
 from ..routing import Routed, route
@@ -210,10 +210,13 @@ class RouterHead(MultiExpertHead):
         Returns:
             The samples with ``pred_score`` (C,), ``pred_label`` (1,) and
             ``num_experts``, k; with ``keep_expert_logits`` also ``expert_logits``
-            (k, C) and ``router_scores``, the logits of the routers asked.
+            (k, C) and ``router_scores``, the logits of the routers asked. All but
+            these two are on the CPU.
         """
         # Past MultiExpertHead, which sees all experts.
-        samples = ClsHead._get_predictions(self, routed.logits, data_samples)
+        samples = ClsHead._get_predictions(
+            self, routed.logits.cpu(), on_cpu(data_samples)
+        )
         used = routed.num_experts.tolist()
         for n, (sample, k) in enumerate(zip(samples, used, strict=True)):
             sample.set_field(k, 'num_experts')

@@ -5,6 +5,7 @@ from .cosine_linear import CosineLinear
 from .expert_router import ExpertRouter
 from .grouped_batch_norm import GroupedBatchNorm2d
 from .moe import ExpertsChooseRouter, MoELayer, NoisyTopKRouter
+from .side_by_side import side_by_side
 
 __all__ = [
     'ClassCountsMixin',
@@ -15,4 +16,5 @@ __all__ = [
     'MoELayer',
     'NoisyTopKRouter',
     'modules_wanting_class_counts',
+    'side_by_side',
 ]

@@ -34,6 +34,13 @@ def pixels_at(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return taken * inside[:, None].to(taken.dtype)
 
 
+def _beside(drawn: Tensor, images: Tensor) -> Tensor:
+    """Parameters where the images are, without waiting for a GPU."""
+    if images.is_cuda:
+        drawn = drawn.pin_memory()
+    return drawn.to(images.device, non_blocking=True)
+
+
 @TRANSFORMS.register_module()
 class BatchRandomCrop:
     """Pad every image with 0 and cut a window out of it, uniformly placed.
@@ -70,8 +77,8 @@ class BatchRandomCrop:
     def crop(self, images: Tensor, top: Tensor, left: Tensor) -> Tensor:
         """Cut windows with these corners, (N,) each, out of the padded images."""
         steps = torch.arange(self.crop_size, device=images.device) - self.padding
-        rows = top.to(images.device)[:, None, None] + steps[:, None]
-        columns = left.to(images.device)[:, None, None] + steps
+        rows = _beside(top, images)[:, None, None] + steps[:, None]
+        columns = _beside(left, images)[:, None, None] + steps
         return pixels_at(images, rows, columns)
 
     def __repr__(self) -> str:
@@ -97,7 +104,7 @@ class BatchRandomFlip:
 
     def flip(self, images: Tensor, chosen: Tensor) -> Tensor:
         """Mirror those images that are chosen, (N,), bool."""
-        chosen = chosen.to(images.device)[:, None, None, None]
+        chosen = _beside(chosen, images)[:, None, None, None]
         return torch.where(chosen, images.flip(-1), images)
 
     def __repr__(self) -> str:
@@ -139,8 +146,10 @@ class BatchRandomRotation:
         first_y = y + sin * (x - 0.5) - cos * (y - 0.5)
         # The steps of x along a row and down a column, then those of y.
         fixed = torch.stack([first_x, cos, sin, first_y, -sin, cos])
-        fixed = (fixed * 2**FRACTION_BITS + 0.5).floor().long().to(images.device)
-        x, x_right, x_down, y, y_right, y_down = fixed[:, :, None, None]
+        fixed = (fixed * 2**FRACTION_BITS + 0.5).floor().long()
+        x, x_right, x_down, y, y_right, y_down = _beside(fixed, images)[
+            :, :, None, None
+        ]
         i = torch.arange(height, device=images.device)[:, None]
         j = torch.arange(width, device=images.device)
         columns = (x + x_right * j + x_down * i) >> FRACTION_BITS

@@ -28,6 +28,8 @@ class LTDataPreprocessor(ClsDataPreprocessor):
 
     def __init__(self, batch_transforms: Sequence[dict] = (), **kwargs) -> None:
         super().__init__(**kwargs)
+        # A GPU is not waited for while it is given its next batch.
+        self._non_blocking = True
         self.batch_transforms = [TRANSFORMS.build(one) for one in batch_transforms]
 
     def forward(self, data: dict, training: bool = False) -> dict:

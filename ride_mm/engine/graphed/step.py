@@ -1,0 +1,183 @@
+"""A model's training step, from the second batch of a shape on as a CUDA graph."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from ...models.layers import MoELayer
+from ...structures import LabelBatch, batch_targets
+from ..optimizers import AutocastOptimWrapper
+from .captured import CapturedStep
+
+# Batches of a shape that are computed launch by launch, so that libraries choose their
+# kernels and allocate what they need, before one is recorded.
+WARM_UP = 2
+
+
+class GraphedStep:
+    """Takes the place of ``model.train_step``.
+
+    Forward pass, losses and backward pass of each shape of batch are recorded once and
+    replayed from then on; the optimizer steps outside, so that learning rates, clipping
+    and schedules work as ever. Losses stay on the device until :meth:`take_losses`:
+    asking for them waits for it.
+
+    What modules hold as plain numbers, such as whether re-weighting has begun, is baked
+    into a recording. :meth:`look_again` has it compared before the next batch; other
+    numbers make new recordings.
+
+    Args:
+        model: In training mode, on a GPU, see :func:`why_not`.
+        captured: Records a step.
+    """
+
+    def __init__(
+        self, model: BaseModel, captured: Callable[..., CapturedStep] = CapturedStep
+    ) -> None:
+        self._model = model
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._capture = captured
+        on_gpu = self._parameters[0].is_cuda
+        self._pool = torch.cuda.graph_pool_handle() if on_gpu else None
+        self._state: tuple | None = None
+        self._looked = False
+        self._seen: dict[tuple, int] = {}
+        self._recordings: dict[tuple, CapturedStep] = {}
+        self._names: list[str] = []
+        self._losses: list[tuple[list[str], Tensor]] = []
+
+    @property
+    def recordings(self) -> int:
+        """How many shapes of batch are recorded."""
+        return len(self._recordings)
+
+    def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, float]:
+        """Do a step on a batch of the data loader.
+
+        Returns:
+            An empty dictionary, see :meth:`take_losses`.
+        """
+        data = self._model.data_preprocessor(data, True)
+        return self.step(data['inputs'], data['data_samples'], optim_wrapper)
+
+    def step(
+        self, images: Tensor, samples: Sequence[DataSample], optim_wrapper: OptimWrapper
+    ) -> dict[str, float]:
+        """Do a step on preprocessed images, (N, 3, H, W).
+
+        Returns:
+            An empty dictionary, see :meth:`take_losses`.
+        """
+        if not self._looked:
+            self._compare_state()
+        inputs = [images, *_label_tensors(samples)]
+        key = tuple((one.shape, one.dtype) for one in inputs)
+
+        def compute(*tensors: Tensor) -> Tensor:
+            return self._differentiate(optim_wrapper, *tensors)
+
+        recording = self._recordings.get(key)
+        if recording is None and self._seen.get(key, 0) >= WARM_UP:
+            recording = self._capture(compute, inputs, self._parameters, self._pool)
+            self._recordings[key] = recording
+        if recording is None:
+            self._seen[key] = self._seen.get(key, 0) + 1
+            # Not those of a recording, which others may share their memory with.
+            for parameter in self._parameters:
+                parameter.grad = None
+            report = compute(*inputs)
+        else:
+            report = recording.replay(inputs).clone()
+        optim_wrapper._inner_count += 1
+        optim_wrapper.step()
+        self._losses.append((self._names, report))
+        return {}
+
+    def look_again(self) -> None:
+        """Compare what modules hold as plain numbers before the next batch."""
+        self._looked = False
+
+    def drop_losses(self) -> None:
+        """Forget what :meth:`take_losses` would return."""
+        self._losses.clear()
+
+    def take_losses(self) -> list[dict[str, float]]:
+        """Losses, and what else is logged, of the steps since the last call."""
+        taken, self._losses = self._losses, []
+        if not taken:
+            return []
+        values = torch.cat([report for _, report in taken]).tolist()
+        rows, start = [], 0
+        for names, _ in taken:
+            end = start + len(names)
+            rows.append(dict(zip(names, values[start:end], strict=True)))
+            start = end
+        return rows
+
+    def _differentiate(
+        self,
+        optim_wrapper: OptimWrapper,
+        images: Tensor,
+        labels: Tensor,
+        sample_idx: Tensor,
+        scores: Tensor | None = None,
+    ) -> Tensor:
+        """Leave gradients behind; returns what is logged, (K,)."""
+        samples = LabelBatch(labels, sample_idx, scores)
+        with optim_wrapper.optim_context(self._model):
+            losses = self._model(images, samples, mode='loss')
+        loss, logged = self._model.parse_losses(losses)
+        loss.backward()
+        self._names = list(logged)
+        return torch.stack([value.detach().float() for value in logged.values()])
+
+    def _compare_state(self) -> None:
+        state = tuple(
+            (name, key, value)
+            for name, module in self._model.named_modules()
+            for key, value in vars(module).items()
+            if isinstance(value, (bool, int, float, str))
+        )
+        if state != self._state:
+            self._seen.clear()
+            self._recordings.clear()
+        self._state, self._looked = state, True
+
+
+def _label_tensors(samples: Sequence[DataSample]) -> list[Tensor]:
+    """Labels (N,), positions (N,) and, if there are any, soft labels (N, C)."""
+    if isinstance(samples, LabelBatch):
+        parts = [samples.labels, samples.sample_idx, samples.scores]
+        return [part for part in parts if part is not None]
+    target = batch_targets(samples)
+    hard = torch.cat([sample.gt_label for sample in samples])
+    positions = torch.zeros_like(hard)
+    return [hard, positions] if target.ndim == 1 else [hard, positions, target]
+
+
+def why_not(model: nn.Module, optim_wrapper: OptimWrapper) -> str | None:
+    """Why a training cannot be recorded, in words; None if it can.
+
+    On a CPU there is nothing to record; that is no reason to be told.
+    """
+    if get_world_size() > 1:
+        return 'there are several processes'
+    if type(optim_wrapper) not in (OptimWrapper, AutocastOptimWrapper):
+        return (
+            f'{type(optim_wrapper).__name__} decides in each step (of fp16, say) what '
+            'is done'
+        )
+    if optim_wrapper._accumulative_counts != 1:
+        return 'gradients are accumulated over several batches'
+    if any(isinstance(part, MoELayer) for part in model.modules()):
+        return "a V-MoE's experts take as many tokens as come"
+    distill = getattr(model, 'distill', None) or {}
+    for name, loss in distill.items():
+        if getattr(loss, 'needs_sample_idx', False):
+            return f'the loss {name} keeps a memory of images'
+    return None
