@@ -249,6 +249,7 @@ def test_graph_equals_launches_on_a_gpu(half, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
     losses, weights = steps_on_gpu(True, half)
     expected, expected_weights = steps_on_gpu(False, half)
+    both = weights, expected_weights
     rel = 2e-2 if half else 1e-4
     assert losses == pytest.approx(expected, rel=rel)
     off = torch.cat(
