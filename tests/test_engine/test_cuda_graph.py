@@ -174,8 +174,9 @@ def test_a_loss_that_is_no_number_is_found_though_it_came_earlier(tmp_path):
             step.take_losses = spoilt
 
     HOOKS.register_module(Broken, force=True, name='BrokenGraphHook')
+    changes = dict(default_hooks__logger__interval=2)
     with pytest.raises(NonFiniteError, match='iteration 1 of .*loss=nan'):
-        trained(tmp_path, custom_hooks=[dict(type='BrokenGraphHook')])
+        trained(tmp_path, custom_hooks=[dict(type='BrokenGraphHook')], **changes)
     assert not list(tmp_path.glob('*.pth'))
 
 

@@ -18,7 +18,7 @@ TEST = 'test.json'
 CONSOLE = 'console.log'
 RECORD = 'default_hooks.run_record.type=RunRecordHook'
 # Settings that do not change what comes out: where the data is, how it is read, what
-# is logged.
+# is logged, how it is computed.
 FREE_SETTINGS = (
     'data_root',
     '*.data_root',
@@ -29,6 +29,8 @@ FREE_SETTINGS = (
     '*_dataloader.prefetch_factor',
     'default_hooks.logger.*',
     'default_hooks.checkpoint.max_keep_ckpts',
+    'default_hooks.cuda_graph.enable',
+    'model.channels_last',
     'log_level',
 )
 

@@ -72,6 +72,9 @@ class GraphedStep:
 
         Returns:
             An empty dictionary, see :meth:`take_losses`.
+
+        Raises:
+            RuntimeError: If the step cannot be recorded.
         """
         if not self._looked:
             self._compare_state()
@@ -83,7 +86,7 @@ class GraphedStep:
 
         recording = self._recordings.get(key)
         if recording is None and self._seen.get(key, 0) >= WARM_UP:
-            recording = self._capture(compute, inputs, self._parameters, self._pool)
+            recording = self._record(compute, inputs)
             self._recordings[key] = recording
         if recording is None:
             self._seen[key] = self._seen.get(key, 0) + 1
@@ -118,6 +121,18 @@ class GraphedStep:
             rows.append(dict(zip(names, values[start:end], strict=True)))
             start = end
         return rows
+
+    def _record(
+        self, compute: Callable[..., Tensor], inputs: Sequence[Tensor]
+    ) -> CapturedStep:
+        try:
+            return self._capture(compute, inputs, self._parameters, self._pool)
+        except RuntimeError as err:
+            raise RuntimeError(
+                'the training step cannot be made a CUDA graph, for a part of it '
+                'depends on values that only the GPU knows; train without, '
+                f'--cfg-options default_hooks.cuda_graph.enable=False: {err}'
+            ) from err
 
     def _differentiate(
         self,
