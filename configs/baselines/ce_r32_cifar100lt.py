@@ -20,8 +20,3 @@ data_preprocessor = dict(
     ]
 )
 optim_wrapper = dict(optimizer=dict(nesterov=False, weight_decay=2e-4))
-default_hooks = dict(
-    cuda_graph=dict(type='CUDAGraphHook'),
-    # An epoch takes less than a second on a GPU.
-    checkpoint=dict(interval=10),
-)

@@ -14,4 +14,3 @@ param_scheduler = [
     dict(type='MultiStepLR', milestones=[24, 27], gamma=0.01, by_epoch=True),
 ]
 train_cfg = dict(max_epochs=30, val_interval=5)
-default_hooks = dict(checkpoint=dict(interval=1))

@@ -14,4 +14,4 @@ param_scheduler = [
     dict(type='MultiStepLR', milestones=[24, 27], gamma=0.01, by_epoch=True),
 ]
 train_cfg = dict(max_epochs=30, val_interval=5)
-default_hooks = dict(reweight=dict(reweight_epoch=24), checkpoint=dict(interval=1))
+default_hooks = dict(reweight=dict(reweight_epoch=24))

@@ -14,9 +14,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-default_hooks = dict(
-    reweight=dict(reweight_epoch=160),
-    cuda_graph=dict(type='CUDAGraphHook'),
-    # An epoch takes less than a second on a GPU.
-    checkpoint=dict(interval=10),
-)
+default_hooks = dict(reweight=dict(reweight_epoch=160))

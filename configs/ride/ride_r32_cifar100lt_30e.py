@@ -21,6 +21,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-default_hooks = dict(
-    reweight=dict(reweight_epoch=24), cuda_graph=dict(type='CUDAGraphHook')
-)
+default_hooks = dict(reweight=dict(reweight_epoch=24))

@@ -26,8 +26,4 @@ train_cfg = dict(max_epochs=5, val_interval=1)
 auto_scale_lr = dict(base_batch_size=512)
 val_evaluator = [dict(type='ShotAccuracy'), dict(type='ExpertUsage')]
 test_evaluator = val_evaluator
-default_hooks = dict(
-    reweight=dict(reweight_epoch=None),
-    logger=dict(interval=5),
-    checkpoint=dict(interval=1),
-)
+default_hooks = dict(reweight=dict(reweight_epoch=None), logger=dict(interval=5))

@@ -16,9 +16,4 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=10))
-default_hooks = dict(
-    reweight=dict(reweight_epoch=160),
-    cuda_graph=dict(type='CUDAGraphHook'),
-    # An epoch takes less than a second on a GPU.
-    checkpoint=dict(interval=10),
-)
+default_hooks = dict(reweight=dict(reweight_epoch=160))

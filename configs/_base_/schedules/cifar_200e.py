@@ -8,7 +8,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.2, begin=0, end=5, by_epoch=True),
     dict(type='MultiStepLR', milestones=[160, 180], gamma=0.01, by_epoch=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=20)
+train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=128)
