@@ -273,3 +273,8 @@ def test_a_subset_file_and_the_full_file_give_the_same_training_set(tmp_path):
         assert (part[i]['inputs'] == full[int(j)]['inputs']).all()
     with pytest.raises(ValueError, match='LTCIFAR100 already is a subset .*=None, got'):
         long_tailed(tmp_path / 'part', imbalance='exp')
+    wanted = dict(imbalance='exp', factor=6)
+    known = long_tailed(tmp_path / 'part', expected_hash=full.hash, **wanted)
+    assert known.indices.tolist() == part.indices.tolist()
+    with pytest.raises(ValueError, match='already is a subset'):
+        long_tailed(tmp_path / 'part', expected_hash='0' * 16, **wanted)

@@ -40,8 +40,7 @@ class CUDAGraphHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Put the recorded step in the place of the model's, where that can be."""
         self._step = None
-        parameter = next(runner.model.parameters())
-        if not self.enable or not parameter.is_cuda:
+        if not self.enable or not next(runner.model.parameters()).is_cuda:
             return
         reason = why_not(runner.model, runner.optim_wrapper)
         if reason is not None:
