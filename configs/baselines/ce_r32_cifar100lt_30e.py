@@ -3,8 +3,9 @@
     python tools/train.py configs/baselines/ce_r32_cifar100lt_30e.py
 
 Measured with this command (seed 0, last epoch, one CPU thread), images augmented one by
-one, which has other random draws, on a near-lossless copy of CIFAR-100 (hence with `check_md5=False` for the three data sets), top-1 %: 30.22 all,
-59.91 / 24.37 / 2.40 many / medium / few. Its log is in docs/results/cifar100lt.json.
+one, which has other random draws, on a near-lossless copy of CIFAR-100 (hence with
+`check_md5=False` for the three data sets), top-1 %: 30.22 all, 59.91 / 24.37 / 2.40
+many / medium / few. Its log is in docs/results/cifar100lt.json.
 """
 
 _base_ = './ce_r32_cifar100lt.py'

@@ -3,8 +3,9 @@
     python tools/train.py configs/baselines/ldam-drw_r32_cifar100lt_30e.py
 
 Measured with this command (seed 0, last epoch, one CPU thread), images augmented one by
-one, which has other random draws, on a near-lossless copy of CIFAR-100 (hence with `check_md5=False` for the three data sets), top-1 %: 34.95 all,
-57.86 / 31.94 / 11.73 many / medium / few. Its log is in docs/results/cifar100lt.json.
+one, which has other random draws, on a near-lossless copy of CIFAR-100 (hence with
+`check_md5=False` for the three data sets), top-1 %: 34.95 all, 57.86 / 31.94 / 11.73
+many / medium / few. Its log is in docs/results/cifar100lt.json.
 """
 
 _base_ = './ldam-drw_r32_cifar100lt.py'
