@@ -2,7 +2,7 @@ import pytest
 import torch
 from mmpretrain.structures import DataSample
 
-from ride_mm.structures import LabelBatch, batch_targets
+from ride_mm.structures import LabelBatch, batch_targets, on_cpu
 
 LABELS = torch.tensor([3, 0, 2])
 PLACES = torch.tensor([10, 20, 30])
@@ -47,3 +47,11 @@ def test_bad_input_is_told():
         LabelBatch(LABELS, PLACES[:2])
     with pytest.raises(ValueError, match=r'expected \(3, C\), got \(2, 4\)'):
         LabelBatch(LABELS, PLACES, torch.rand(2, 4))
+
+
+def test_goes_back_to_the_cpu_and_leaves_other_samples_alone():
+    batch = on_cpu(LabelBatch(LABELS, PLACES))
+    assert batch.labels.device.type == batch.sample_idx.device.type == 'cpu'
+    samples = [DataSample(), None]
+    assert on_cpu(samples) is samples
+    assert on_cpu(None) is None
