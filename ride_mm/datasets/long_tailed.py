@@ -17,6 +17,7 @@ from .samples import load_sample, read_samples
 from .subset import (
     check_hash,
     check_held_out,
+    check_is_known,
     check_one_of,
     choose_subset,
     describe_subset,
@@ -267,22 +268,13 @@ class LongTailed:
         return getattr(self.dataset, 'test_mode', False)
 
     def _choose(self, labels: np.ndarray, official: np.ndarray) -> np.ndarray:
-        """Positions of the subset in the wrapped dataset.
-
-        Raises:
-            ValueError: If that already is another subset.
-        """
+        """Positions of the subset in the wrapped dataset."""
         setting = self.imbalance, self.factor, self.n_max, self.seed
         is_subset = getattr(self.dataset, 'subset_indices', None) is not None
         if self.imbalance is not None and is_subset:
             known = known_hashes(self.expected_hash, *setting)
-            if subset_hash(official) in known:
-                return np.arange(len(labels))
-            raise ValueError(
-                f'{type(self.dataset).__name__} already is a subset of the official '
-                f'training set ({len(labels)} images, by the indices in its file): '
-                f'expected imbalance=None, got imbalance={self.imbalance!r}'
-            )
+            check_is_known(official, known, type(self.dataset).__name__, self.imbalance)
+            return np.arange(len(labels))
         return choose_subset(labels, self.CLASSES, *setting)
 
     def _look_at(self, paths: Sequence[str | None]) -> None:

@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..utils.shots import shot_groups
-from .imbalance import class_counts_of, imbalanced_counts, official_subset
+from .imbalance import (
+    class_counts_of,
+    imbalanced_counts,
+    official_subset,
+    subset_hash,
+)
 
 
 def check_one_of(name: str, value: str | None, choices: Sequence[str | None]) -> None:
@@ -134,3 +139,25 @@ def describe_subset(number: int, class_counts: np.ndarray, subset: str) -> str:
         f'{smallest} training images (imbalance factor {factor:g}), many / medium / '
         f'few {sizes[0]} / {sizes[1]} / {sizes[2]}, subset {subset}'
     )
+
+
+def check_is_known(
+    official: np.ndarray, known: Sequence[str], name: str, imbalance: str
+) -> None:
+    """Refuse files that hold a subset already, unless it is the one that is wanted.
+
+    Args:
+        official: Rows of the images in the official files, (N,).
+        known: Hashes that the wanted subset may have.
+        name: Of the data set.
+        imbalance: What is wanted.
+
+    Raises:
+        ValueError: If it is another subset, or one that nobody knows.
+    """
+    if subset_hash(official) not in known:
+        raise ValueError(
+            f'{name} already is a subset of the official training set '
+            f'({len(official)} images, by the indices in its file): expected '
+            f'imbalance=None, got imbalance={imbalance!r}'
+        )
