@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 import ride_mm.datasets
 from ride_mm.datasets import LTCIFAR100, Digits, LongTailed
+from ride_mm.datasets.batched import take_batch
 from ride_mm.datasets.channel_order import channel_order
 from ride_mm.datasets.digits import load_digits
 from ride_mm.utils import find_config
@@ -42,7 +43,7 @@ def root(tmp_path, monkeypatch) -> Path:
 def dataset_of(cfg: dict, root: Path | None, stock: bool = False) -> Dataset:
     """Build one of a config's datasets on other files, or MMPretrain's in its place."""
     cfg = deepcopy(cfg)
-    if cfg['type'] == 'LongTailed':
+    if cfg.get('imbalance'):
         cfg.update(expected_hash=None, factor=2)
     inner = cfg.get('dataset', cfg)
     if root is not None:
@@ -56,13 +57,24 @@ def dataset_of(cfg: dict, root: Path | None, stock: bool = False) -> Dataset:
 
 def seen(dataset: Dataset, preprocessor: dict, collate=default_collate) -> torch.Tensor:
     """All images as they enter the network, (N, 3, H, W)."""
-    module = MODELS.build(dict(preprocessor, type='ClsDataPreprocessor'))
-    batch = collate([dataset[i] for i in range(len(dataset))])
+    module = MODELS.build({'type': 'ClsDataPreprocessor', **preprocessor})
+    if collate is take_batch:
+        batch = collate(dataset.__getitems__(range(len(dataset))))
+    else:
+        batch = collate([dataset[i] for i in range(len(dataset))])
+    torch.manual_seed(0)  # Of the augmentation by the batch.
     return module(batch, training=True)['inputs']
 
 
-@pytest.mark.parametrize('collate', [default_collate, pseudo_collate])
-@pytest.mark.parametrize('part', ['train', 'test'])
+@pytest.mark.parametrize(
+    'part, collate',
+    [
+        ('train', take_batch),
+        ('val', take_batch),
+        ('test', default_collate),
+        ('test', pseudo_collate),
+    ],
+)
 @pytest.mark.parametrize('name', CIFAR)
 def test_cifar_is_seen_as_mmpretrain_s_rgb_images_are(root, name, part, collate):
     cfg = Config.fromfile(find_config(name))
