@@ -175,11 +175,13 @@ def _bare_loop(cfg: Config, dtype: str, device: torch.device) -> Candidate:
     def fetch() -> dict:
         return model.data_preprocessor(next(batches), True)
 
-    hooks = (cfg.get('default_hooks') or {}).values()
-    as_graph = device.type == 'cuda' and any(
-        hook and hook.get('type') == 'CUDAGraphHook' for hook in hooks
-    )
-    graphed = GraphedStep(model) if as_graph else None
+    # As the runner beside it, which leaves the rest to the hook.
+    hook = (cfg.get('default_hooks') or {}).get('cuda_graph') or {}
+    as_graph = device.type == 'cuda' and hook.get('enable', False)
+    if as_graph and why_not(model, optim_wrapper) is None:
+        graphed = GraphedStep(model)
+    else:
+        graphed = None
 
     def step() -> None:
         data = fetch()

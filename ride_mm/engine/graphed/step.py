@@ -1,4 +1,4 @@
-"""A model's training step, from the second batch of a shape on as a CUDA graph."""
+"""A model's training step, after a few batches of a shape as a CUDA graph."""
 
 from collections.abc import Callable, Sequence
 
