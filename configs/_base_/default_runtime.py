@@ -21,7 +21,8 @@ default_hooks = dict(
     # What changes in time.
     class_counts=dict(type='ClassCountsHook'),
     reweight=dict(type='DeferredReweightHook', reweight_epoch=None),
-    # What launches a GPU's work together: enable=True, see docs/speed.md.
+    # What trains faster: enable=True, see docs/speed.md.
+    compile=dict(type='CompileHook', enable=False),
     cuda_graph=dict(type='CUDAGraphHook', enable=False),
     # What splits experts over processes, under model_wrapper_cfg.type=ExpertParallel.
     expert_parallel=dict(type='ExpertParallelHook'),

@@ -72,9 +72,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--epochs', help='train this long, as train.py does')
     parser.add_argument(
-        '--amp', choices=PRECISIONS, help='train in mixed precision, as train.py does'
-    )
-    parser.add_argument(
         '--cfg-options',
         nargs='+',
         default=[],
@@ -86,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def add_sweep_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--seeds`` and ``--jobs``."""
+    """Add ``--seeds``, ``--jobs`` and ``--amp``."""
     parser.add_argument(
         '--seeds',
         nargs='+',
@@ -97,6 +94,9 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--jobs', type=int, metavar='N', help='trainings that run at once'
+    )
+    parser.add_argument(
+        '--amp', choices=PRECISIONS, help='train in mixed precision, as train.py does'
     )
     parser.set_defaults(local_rank=0)
 

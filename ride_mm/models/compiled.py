@@ -1,9 +1,12 @@
-"""Classifiers whose network is compiled for inference."""
+"""Networks that are compiled, for inference or for training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch._inductor.config as inductor
 from mmpretrain.models.classifiers import ImageClassifier
-from torch import Tensor
+from torch import Tensor, nn
 
 from .classifiers import RIDEClassifier
 from .layers import MoELayer
@@ -37,15 +40,9 @@ class CompiledFeatures:
         missing = self._largest - n
         if missing and self._fill:
             inputs = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])
-        try:
-            # As an option of torch.compile it comes too late to make weights constant.
-            with inductor.patch(freezing=True):
-                feats = self._compiled(inputs)
-        except torch._dynamo.exc.TorchDynamoException as err:
-            raise RuntimeError(
-                'the network cannot be compiled here (on a CPU it needs a C++ '
-                f'compiler, on a GPU Triton): {str(err).splitlines()[0]}'
-            ) from err
+        # As an option of torch.compile it comes too late to make weights constant.
+        with _told(), inductor.patch(freezing=True):
+            feats = self._compiled(inputs)
         return tuple(feat[:n] for feat in feats)
 
 
@@ -66,3 +63,59 @@ def compile_for_inference(model: ImageClassifier) -> None:
     if model.training:
         raise ValueError('compile: expected a model in eval mode, got training mode')
     model.extract_feat = CompiledFeatures(model)
+
+
+class CompiledForward:
+    """A backbone's ``forward`` for training, compiled by ``torch.compile``.
+
+    BatchNorm, ReLU and additions of forward and backward pass are fused; values and
+    gradients differ from the plain ones by rounding. What is random draws the same
+    numbers. Only whole batches in training mode are compiled, which takes up to a
+    minute: validation and the last batch of an epoch are computed as before.
+
+    Args:
+        backbone: Its ``forward`` is left as it is.
+        batch_size: Images of a whole batch, N.
+    """
+
+    def __init__(self, backbone: nn.Module, batch_size: int) -> None:
+        self._backbone = backbone
+        self._plain = backbone.forward
+        self._batch_size = batch_size
+        self._compiled = torch.compile(
+            self._plain, dynamic=False, options={'fallback_random': True}
+        )
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images (N, 3, H, W) to feature maps.
+
+        Raises:
+            RuntimeError: If the network cannot be compiled here.
+        """
+        if not self._backbone.training or len(x) != self._batch_size:
+            return self._plain(x)
+        with _told():
+            return self._compiled(x)
+
+
+def check_can_compile(device: torch.device) -> None:
+    """Compile something small, with its gradient.
+
+    Raises:
+        RuntimeError: If nothing can be compiled for this device.
+    """
+    x = torch.ones(8, device=device, requires_grad=True)
+    with _told():
+        torch.compile(lambda x: x.sin())(x).sum().backward()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what compiling needs, where it fails."""
+    try:
+        yield
+    except torch._dynamo.exc.TorchDynamoException as err:
+        raise RuntimeError(
+            'the network cannot be compiled here: expected a C++ compiler for a CPU, '
+            f'Triton for a GPU, got {str(err).splitlines()[0]}'
+        ) from err

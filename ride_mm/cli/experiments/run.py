@@ -29,6 +29,7 @@ FREE_SETTINGS = (
     '*_dataloader.prefetch_factor',
     'default_hooks.logger.*',
     'default_hooks.checkpoint.max_keep_ckpts',
+    'default_hooks.compile.enable',
     'default_hooks.cuda_graph.enable',
     'model.channels_last',
     'log_level',

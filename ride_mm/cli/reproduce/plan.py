@@ -27,6 +27,7 @@ def plan_runs(
     seeds: Sequence[int],
     folder: Path,
     free: Sequence[str] = (),
+    train_options: Sequence[str] = (),
 ) -> dict[str, Run]:
     """Describe the trainings of some rows, and of those they build on.
 
@@ -37,6 +38,7 @@ def plan_runs(
         seeds: Of each row; what a row builds on has its own seed.
         folder: Of all trainings of the table.
         free: Settings ``KEY=VALUE`` that leave the results as they are.
+        train_options: Further options of ``tools/train.py``, for all.
 
     Returns:
         By name, what others need before them.
@@ -47,7 +49,7 @@ def plan_runs(
     runs = {}
     for row in benchmark.with_needs(rows):
         config = row.config.format(schedule=benchmark.schedules[schedule])
-        cfg = check_config(config, [*row.options, *free])
+        cfg = check_config(config, [*row.options, *free], train_options)
         for seed in seeds:
             name = run_name(schedule, row.name, seed)
             runs[name] = Run(
@@ -58,6 +60,7 @@ def plan_runs(
                 checkpoint_name=last_checkpoint_name(cfg),
                 options=row.options,
                 free=tuple(free),
+                train_options=tuple(train_options),
                 needs={
                     setting: runs[run_name(schedule, needed, seed)]
                     for setting, needed in row.needs.items()

@@ -125,7 +125,8 @@ def reproduce(args: argparse.Namespace) -> dict[str, str | None]:
     rows, schedule = check(args, benchmark)
     folder = Path(args.work_dir or Path('work_dirs', 'reproduce', benchmark.name))
     free = free_settings(args, benchmark)
-    runs = plan_runs(benchmark, schedule, rows, args.seeds, folder, free)
+    precision = [] if args.amp is None else ['--amp', args.amp]
+    runs = plan_runs(benchmark, schedule, rows, args.seeds, folder, free, precision)
     wanted = [run_name(schedule, row, seed) for row in rows for seed in args.seeds]
     todo = unfinished(runs, wanted)
     if args.dry_run:

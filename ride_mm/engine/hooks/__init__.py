@@ -2,6 +2,7 @@
 
 from .accumulation import EpochAccumulationHook
 from .class_counts import ClassCountsHook
+from .compile import CompileHook
 from .cuda_graph import CUDAGraphHook
 from .data_time import DataTimeHook
 from .dataset_check import DatasetCheckHook
@@ -23,6 +24,7 @@ from .visualization import LTVisualizationHook
 __all__ = [
     'CUDAGraphHook',
     'ClassCountsHook',
+    'CompileHook',
     'DataTimeHook',
     'DatasetCheckHook',
     'DeferredReweightHook',
