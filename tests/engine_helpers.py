@@ -6,12 +6,14 @@ Importing this module registers them; configs of other processes import it by na
 import hashlib
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
@@ -27,9 +29,14 @@ from torch import nn
 import ride_mm  # noqa: F401  (registers what the configs name)
 from ride_mm.cli.work_dir import LOCK
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
+from ride_mm.models.backbones import RIDEResNetCIFAR
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CLASSES = 3
+needs_compiler = pytest.mark.skipif(
+    shutil.which('g++') is None and shutil.which('clang++') is None,
+    reason='PyTorch compiles for CPUs by a C++ compiler, and this machine has none',
+)
 _numbers = itertools.count()
 
 
@@ -68,6 +75,13 @@ class EngineTestNet(BaseModule):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
         return (self.dropout(self.norm(self.conv(x)).relu()),)
+
+
+@MODELS.register_module(force=True)
+class ShortRIDEResNetCIFAR(RIDEResNetCIFAR):
+    """One block a stage, which is soon compiled: ``depth=8``."""
+
+    depths = (8,)
 
 
 @METRICS.register_module(force=True)

@@ -22,6 +22,7 @@ from ..analysis.speed import (
 )
 from ..datasets.imbalance import imbalanced_counts
 from ..engine.graphed import GraphedStep, why_not
+from ..engine.hooks.compile import compile_backbone, why_not_compile
 from ..models.layers import modules_wanting_class_counts
 from ..structures import LabelBatch
 from .common import build_runner, set_dataloader_defaults
@@ -123,7 +124,8 @@ def build_training(
 ) -> tuple[nn.Module, OptimWrapper]:
     """Build a config's model with random weights, in training mode, and its optimizer.
 
-    Its class counts fall exponentially by a factor of 100.
+    Its class counts fall exponentially by a factor of 100. The backbone is compiled if
+    the config's ``CompileHook`` is enabled.
     """
     cfg = _with_precision(cfg, dtype)
     torch.manual_seed(SEED)
@@ -136,6 +138,8 @@ def build_training(
     for _, module in modules_wanting_class_counts(model):
         module.set_class_counts(counts)
     model = model.to(device).train()
+    if _enabled(cfg, 'compile') and why_not_compile(model) is None:
+        compile_backbone(model, cfg.train_dataloader.batch_size)
     return model, build_optim_wrapper(model, cfg.optim_wrapper)
 
 
@@ -176,8 +180,7 @@ def _bare_loop(cfg: Config, dtype: str, device: torch.device) -> Candidate:
         return model.data_preprocessor(next(batches), True)
 
     # As the runner beside it, which leaves the rest to the hook.
-    hook = (cfg.get('default_hooks') or {}).get('cuda_graph') or {}
-    as_graph = device.type == 'cuda' and hook.get('enable', False)
+    as_graph = device.type == 'cuda' and _enabled(cfg, 'cuda_graph')
     if as_graph and why_not(model, optim_wrapper) is None:
         graphed = GraphedStep(model)
     else:
@@ -220,6 +223,11 @@ def _runner(cfg: Config, dtype: str, name: str, bare: Candidate) -> Candidate:
         inner=bare,
         close=folder.cleanup,
     )
+
+
+def _enabled(cfg: Config, hook: str) -> bool:
+    """Whether a hook of that name is there and says ``enable``."""
+    return ((cfg.get('default_hooks') or {}).get(hook) or {}).get('enable', False)
 
 
 def _with_precision(cfg: Config, dtype: str) -> Config:

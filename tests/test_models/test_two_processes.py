@@ -6,6 +6,7 @@ the one the plain path.
 
 from unittest import mock
 
+import engine_helpers  # noqa: F401  (registers the short network)
 import pytest
 import torch
 import torch.distributed as dist
@@ -13,6 +14,7 @@ import torch.multiprocessing as mp
 from mmengine.model import MMDistributedDataParallel
 from mmpretrain.structures import DataSample
 
+from ride_mm.engine.hooks.compile import compile_backbone
 from ride_mm.engine.hooks.sync_batch_norm_stats import (
     SyncBatchNormStatsHook,
     tracked_statistics,
@@ -25,9 +27,10 @@ COUNTS = [400, 90, 30, 4]
 # Halves of very different weight: one process sees the head, the other the tail.
 LABELS = [0, 3, 0, 3, 0, 2, 1, 3]
 FORMS = (
-    *('official', 'paper', 'mixed', 'grouped', 'router'),
+    *('official', 'paper', 'mixed', 'grouped', 'compiled', 'router'),
     *('kd', 'paper_kd', 'pkt', 'sp', 'crd'),
 )
+GROUPED_FORMS = ('grouped', 'compiled')
 GROUPED = dict(type='GroupedBN', images_per_group=2)
 DISTILL = dict(
     kd=dict(type='KDLoss'),
@@ -40,10 +43,13 @@ DISTILL = dict(
 
 def build_model(form: str, num_experts: int = 2) -> torch.nn.Module:
     torch.manual_seed(num_experts)
+    backbone = dict(type='RIDEResNetCIFAR', depth=20, norm_cfg=GROUPED)
+    if form == 'compiled':
+        backbone |= dict(type='ShortRIDEResNetCIFAR', depth=8)
     model = RIDEClassifier(
         num_experts=num_experts,
         distill={form: DISTILL[form]} if form in DISTILL else None,
-        backbone=dict(type='RIDEResNetCIFAR', depth=20, norm_cfg=GROUPED),
+        backbone=backbone,
         neck=dict(type='GlobalAveragePooling'),
         head=dict(
             type='RouterHead' if form == 'router' else 'MultiExpertHead',
@@ -68,7 +74,7 @@ def build_model(form: str, num_experts: int = 2) -> torch.nn.Module:
     if form in DISTILL:
         model.teacher = Teacher(build_model('official', num_experts=3))
     # In eval mode or in groups BatchNorm sees one batch or two halves alike.
-    return model.train(form == 'grouped')
+    return model.train(form in GROUPED_FORMS)
 
 
 def gradients(
@@ -76,6 +82,8 @@ def gradients(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     model = build_model(form)
     model.channels_last = fast
+    if form == 'compiled' and fast:
+        compile_backbone(model, len(LABELS) // 2)
     model = wrap(model)
     images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     samples = [
@@ -103,7 +111,7 @@ def gradients(
     found = {n.removeprefix('module.'): p.grad for n, p in learning}
     banks = [buffer for name, buffer in model.named_buffers() if name.endswith('.bank')]
     found |= {f'bank {i}': bank for i, bank in enumerate(banks)}
-    if form == 'grouped':
+    if form in GROUPED_FORMS:
         found |= {n: m.running_var for n, m in averaged_statistics(model)}
     return total.detach(), found
 

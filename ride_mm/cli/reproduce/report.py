@@ -201,34 +201,63 @@ def options_of(one: Found) -> set[str]:
     return {o for record in one.finished.values() for o in record['command']['free']}
 
 
+def train_options_of(one: Found) -> tuple[str, ...]:
+    """Options of ``tools/train.py`` under which a row's first training was run."""
+    first = next(iter(one.finished.values()))
+    return tuple(first['command'].get('train_options', ()))
+
+
 def commands(benchmark: Benchmark, schedule: str, found: Sequence[Found]) -> str:
     """The commands of the rows, as ``tools/reproduce.py`` gives them for a seed."""
-    names = ' '.join(one.row.name for one in found)
-    seeds = ' '.join(str(s) for s in sorted({s for one in found for s in one.finished}))
-    own = (
-        f'python tools/reproduce.py {benchmark.name} --schedule {schedule} '
-        f'--rows {names} --seeds {seeds}'
-    )
-    if any(o in benchmark.any_files for one in found for o in options_of(one)):
-        own += ' --any-files'
-    lines = [own, '']
-    folder = Path('work_dirs', 'reproduce', benchmark.name)
-    firsts = {one.row.name: min(one.finished) for one in found}
-    planned = {
-        seed: plan_runs(benchmark, schedule, list(firsts), [seed], folder)
-        for seed in set(firsts.values())
-    }
-    for row, seed in firsts.items():
-        run = planned[seed][run_name(schedule, row, seed)]
-        lines += [shown(run.train_command(False)), shown(run.test_command(False))]
+    groups: dict[tuple[str, ...], list[Found]] = {}
+    for one in found:
+        groups.setdefault(train_options_of(one), []).append(one)
+    calls, steps = [], []
+    for options, rows in groups.items():
+        calls.append(call_of(benchmark, schedule, rows, options))
+        steps += steps_of(benchmark, schedule, rows, options)
+    lines = [*calls, '', *steps]
     return '\n'.join(
         [
-            'The first command does all of this, and resumes. What it runs for the '
-            'first seed of each row, without the settings that say where the data is '
-            'and how it is read:',
+            f'The first command{"s do" if len(calls) > 1 else " does"} all of this, '
+            'and resumes. What is run for the first seed of each row, without the '
+            'settings that leave results as they are (where the data is, how it is '
+            'read and computed):',
             '',
             '```bash',
             *lines,
             '```',
         ]
     )
+
+
+def call_of(
+    benchmark: Benchmark, schedule: str, rows: Sequence[Found], options: Sequence[str]
+) -> str:
+    """The call of ``tools/reproduce.py`` that makes rows."""
+    names = ' '.join(one.row.name for one in rows)
+    seeds = ' '.join(str(s) for s in sorted({s for one in rows for s in one.finished}))
+    call = (
+        f'python tools/reproduce.py {benchmark.name} --schedule {schedule} '
+        f'--rows {names} --seeds {seeds}'
+    )
+    if any(o in benchmark.any_files for one in rows for o in options_of(one)):
+        call += ' --any-files'
+    return ' '.join([call, *options])
+
+
+def steps_of(
+    benchmark: Benchmark, schedule: str, rows: Sequence[Found], options: Sequence[str]
+) -> list[str]:
+    """What that call runs for the first seed of each row."""
+    folder = Path('work_dirs', 'reproduce', benchmark.name)
+    firsts = {one.row.name: min(one.finished) for one in rows}
+    planned = {
+        seed: plan_runs(benchmark, schedule, list(firsts), [seed], folder, (), options)
+        for seed in set(firsts.values())
+    }
+    lines = []
+    for row, seed in firsts.items():
+        run = planned[seed][run_name(schedule, row, seed)]
+        lines += [shown(run.train_command(False)), shown(run.test_command(False))]
+    return lines

@@ -1,0 +1,179 @@
+"""Training with a compiled backbone: equal to that of the plain one up to rounding."""
+
+import pytest
+import torch
+from engine_helpers import (
+    checkpoint_digest,
+    forget_runs,
+    needs_compiler,
+    run_tiny,
+)
+from mmpretrain.models import ImageClassifier
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from ride_mm.engine.checkpoint_io import load_checkpoint_file
+from ride_mm.engine.hooks.compile import compile_backbone, why_not_compile
+from ride_mm.models.compiled import CompiledForward
+from ride_mm.structures import LabelBatch
+
+CLASSES = 4
+COMPILED = dict(default_hooks__compile__enable=True)
+HALF = dict(optim_wrapper__type='AutocastOptimWrapper')
+
+
+def ride(**head) -> nn.Module:
+    torch.manual_seed(0)
+    model = MODELS.build(
+        dict(
+            type='mmpretrain.RIDEClassifier',
+            num_experts=2,
+            backbone=dict(type='ShortRIDEResNetCIFAR', depth=8),
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(type='MultiExpertHead', num_classes=CLASSES) | head,
+        )
+    )
+    return model.train()
+
+
+def one_step(model: nn.Module, half: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of all experts, and gradients and statistics after a step, each flat."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(8, 3, 16, 16, generator=generator)
+    labels = torch.arange(8) % CLASSES
+    with torch.autocast('cpu', torch.bfloat16, enabled=half):
+        feats = model.extract_feat(images)
+        losses = model.head.loss(feats, LabelBatch(labels, labels))
+    losses['loss_cls'].backward()
+    tensors = [parameter.grad for parameter in model.parameters()]
+    tensors += [value for value in model.buffers() if value.is_floating_point()]
+    return (
+        torch.cat([feat.detach().float().flatten() for feat in feats]),
+        torch.cat([tensor.flatten() for tensor in tensors]),
+    )
+
+
+@needs_compiler
+def test_values_and_gradients_of_experts():
+    plain, compiled, plain_half, compiled_half = ride(), ride(), ride(), ride()
+    for model in (compiled, compiled_half):
+        compile_backbone(model, batch_size=8)
+    expected = one_step(plain, half=False)
+    for got, wanted, limit in zip(
+        one_step(compiled, half=False), expected, (1e-5, 1e-4), strict=True
+    ):
+        assert (got - wanted).norm() <= limit * wanted.norm()
+    # Half precision rounds less where more is fused.
+    for got, other, wanted in zip(
+        one_step(compiled_half, half=True),
+        one_step(plain_half, half=True),
+        expected,
+        strict=True,
+    ):
+        error = (other - wanted).norm()
+        assert 0 < error < 0.5 * wanted.norm()
+        assert (got - wanted).norm() <= 1.2 * error
+
+
+def train(folder, **changes) -> str:
+    """Digest of the last checkpoint of a tiny run with Mixup and dropout."""
+    forget_runs()
+    run_tiny(folder, **changes)
+    return checkpoint_digest(folder / 'epoch_3.pth')
+
+
+def weights(folder) -> torch.Tensor:
+    state = load_checkpoint_file(folder / 'epoch_3.pth')['state_dict']
+    return torch.cat([value.flatten().float() for value in state.values()])
+
+
+@needs_compiler
+@pytest.mark.parametrize('precision', [{}, HALF], ids=['fp32', 'bf16'])
+def test_a_training_ends_where_the_plain_one_does(tmp_path, monkeypatch, precision):
+    calls = []
+    original = CompiledForward.__call__
+
+    def counted(self, x):
+        calls.append(self._backbone.training)
+        return original(self, x)
+
+    monkeypatch.setattr(CompiledForward, '__call__', counted)
+    train(tmp_path / 'plain', **precision)
+    assert not calls
+    train(tmp_path / 'compiled', **COMPILED, **precision)
+    # Nine steps, and two batches of validation after each third of them.
+    assert (calls.count(True), calls.count(False)) == (9, 6)
+    plain, compiled = weights(tmp_path / 'plain'), weights(tmp_path / 'compiled')
+    limit = 1e-2 if precision else 1e-5
+    assert (compiled - plain).norm() <= limit * plain.norm()
+
+
+@needs_compiler
+def test_a_resumed_run_equals_a_straight_one(tmp_path, monkeypatch):
+    straight = train(tmp_path / 'straight', **COMPILED)
+    steps = []
+    original = ImageClassifier.train_step
+
+    def stop_in_epoch_two(*args, **kwargs):
+        steps.append(1)
+        if len(steps) == 5:
+            raise ConnectionError('the power went off')
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(ImageClassifier, 'train_step', stop_in_epoch_two)
+        train(tmp_path / 'halted', **COMPILED)
+    torch._dynamo.reset()
+    assert train(tmp_path / 'halted', resume=True, **COMPILED) == straight
+
+
+def test_only_whole_batches_in_training_are_compiled(monkeypatch):
+    def stand_in(function, **kwargs):
+        return lambda x: tuple(feat + 1 for feat in function(x))
+
+    monkeypatch.setattr(torch, 'compile', stand_in)
+    model = ride()
+    compile_backbone(model, batch_size=4)
+    images = torch.zeros(4, 3, 8, 8)
+
+    def was_compiled(images):
+        with torch.no_grad():
+            plain = type(model.backbone).forward(model.backbone, images)
+            return torch.equal(model.backbone(images)[0], plain[0] + 1)
+
+    assert was_compiled(images)
+    assert not was_compiled(images[:3])
+    model.eval()
+    assert not was_compiled(images)
+
+
+def test_checkpoints_and_backbone_are_the_plain_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, 'compile', lambda function, **kwargs: function)
+    plain = train(tmp_path / 'plain')
+    forget_runs()
+    runner = run_tiny(tmp_path / 'compiled', **COMPILED)
+    assert checkpoint_digest(tmp_path / 'compiled/epoch_3.pth') == plain
+    assert 'forward' not in vars(runner.model.backbone)
+
+
+def test_says_why_a_backbone_is_not_compiled():
+    assert why_not_compile(ride()) is None
+    assert 'only routers' in why_not_compile(ride(type='RouterHead'))
+    assert 'has none' in why_not_compile(nn.Linear(1, 1))
+    sizes = dict(embed_dims=32, num_layers=2, num_heads=4, feedforward_channels=64)
+    backbone = dict(type='VMoE', arch=sizes, img_size=8, patch_size=2)
+    vmoe = nn.Module()
+    vmoe.backbone = MODELS.build(dict(backbone, moe=dict(num_experts=4)))
+    assert 'V-MoE' in why_not_compile(vmoe)
+
+
+def test_a_machine_without_compiler_is_told_before_the_first_batch(
+    tmp_path, monkeypatch
+):
+    def broken(*args, **kwargs):
+        raise torch._dynamo.exc.TorchDynamoException('no compiler\nhere')
+
+    monkeypatch.setattr(torch, 'compile', lambda *args, **kwargs: broken)
+    with pytest.raises(RuntimeError, match=r'expected a C\+\+ compiler.*got no comp'):
+        run_tiny(tmp_path, **COMPILED)
+    assert not list(tmp_path.glob('*.pth'))
