@@ -16,6 +16,9 @@ from .errors import UsageError
 def processes(cfg: Config) -> Iterator[None]:
     """Connect the processes of ``cfg.launcher`` and part them at the end.
 
+    They part together: a process that ends before the first one has saved its last
+    file would, were it to fail in ending, have the launcher stop that one.
+
     With GPUs MMEngine connects them. Without, it would ask for a GPU all the same, so
     they are connected here with gloo, and the model is wrapped without a device.
 
@@ -36,9 +39,18 @@ def processes(cfg: Config) -> Iterator[None]:
         cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
     try:
         yield
+        if connected():
+            # Also lets gloo's threads let go of tensors, for which they need the
+            # interpreter: one that is ending aborts the process.
+            distributed.barrier()
     finally:
-        if distributed.is_available() and distributed.is_initialized():
+        if connected():
             distributed.destroy_process_group()
+
+
+def connected() -> bool:
+    """Whether processes can talk to each other."""
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def check_launcher(launcher: str) -> None:

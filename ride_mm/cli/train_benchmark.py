@@ -6,13 +6,14 @@ import shlex
 import statistics
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ..analysis.speed import PARTS, peak_memory, time_parts
+from ..analysis.speed import PARTS, peak_memory, time_operators, time_parts
 from ..analysis.tables import ABSENT, format_table
 from ..analysis.timing import time_in_turns
 from ..engine.checkpoint_io import write_atomically
@@ -33,6 +34,7 @@ ALL_PARTS = ('data', *PARTS, 'framework')
 COLUMNS = ('', 'images/s', 'ms', 'speed', *(f'{p}, %' for p in ALL_PARTS), 'peak, MB')
 DTYPES = ('fp32', 'bf16')
 ROUNDS_OF_PARTS = 5
+OPERATOR_COLUMNS = ('', 'operator', 'ms', 'of the step, %', 'calls')
 
 
 def train_benchmark_main(argv: Sequence[str] | None = None) -> None:
@@ -76,6 +78,14 @@ def make_parser() -> argparse.ArgumentParser:
     add('--batch-size', type=int, metavar='N', help="(default: the config's)")
     add('--dtypes', nargs='+', choices=DTYPES, default=['fp32'])
     add(
+        '--operators',
+        type=int,
+        default=0,
+        metavar='N',
+        help="also tell the N operators that take longest in each step, by PyTorch's "
+        'profiler',
+    )
+    add(
         '--return-memory',
         action='store_true',
         help='let the C library return freed memory to the system, as tools/train.py '
@@ -102,6 +112,8 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     check_benchmark_options(args)
     if args.batch_size is not None and args.batch_size < 2:
         raise UsageError(f'--batch-size: expected a number >= 2, got {args.batch_size}')
+    if args.operators < 0:
+        raise UsageError(f'--operators: expected a number >= 0, got {args.operators}')
     device = pick_device(args.device)
     cfg = load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
@@ -122,7 +134,10 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         candidates = from_random_images(settings, dtype, side, device, args.reference)
         if args.with_data:
             candidates += from_data(settings, dtype, device)
-        rows += measure(candidates, dtype, args.seconds, device, args.return_memory)
+        measured = measure(candidates, dtype, args.seconds, device, args.return_memory)
+        if args.operators:
+            look_into(candidates, measured, device, args.operators)
+        rows += measured
         for candidate in candidates:
             candidate.close()
     heading = {
@@ -139,6 +154,9 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         write_atomically(json.dumps(result, indent=2) + '\n', args.json)
     lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
     print(f'{lines}\n\n{format_table(COLUMNS, [cells(row) for row in rows])}')
+    if args.operators:
+        operators = [line for row in rows for line in operator_cells(row)]
+        print(f'\n{format_table(OPERATOR_COLUMNS, operators)}')
     return result
 
 
@@ -192,6 +210,32 @@ def measure(
         )
         print(f'{one.name}, {dtype}: {1e3 * taken:.1f} ms', file=sys.stderr, flush=True)
     return rows
+
+
+def look_into(
+    candidates: Sequence[Candidate],
+    rows: Sequence[dict],
+    device: torch.device,
+    number: int,
+) -> None:
+    """Add the most expensive operators of each candidate's step to its row."""
+    for one, row in zip(candidates, rows, strict=True):
+        found = time_operators(one.step, ROUNDS_OF_PARTS, device)
+        row['operators'] = [asdict(operator) for operator in found[:number]]
+
+
+def operator_cells(row: dict) -> list[tuple[str, ...]]:
+    """Lay out the operators of one step."""
+    return [
+        (
+            f'{row["name"]}, {row["dtype"]}',
+            one['name'],
+            f'{1e3 * one["seconds"]:.1f}',
+            f'{100 * one["seconds"] / row["seconds"]:.1f}',
+            f'{one["calls"]:g}',
+        )
+        for one in row['operators']
+    ]
 
 
 def cells(row: dict) -> tuple[str, ...]:

@@ -104,6 +104,8 @@ def test_training_is_measured_with_data_and_against_another_setting(tmp_path, ca
         'model.num_experts=1',
         '--threads',
         '1',
+        '--operators',
+        '4',
         '--cfg-options',
         'train_dataloader.num_workers=0',
     )
@@ -126,6 +128,12 @@ def test_training_is_measured_with_data_and_against_another_setting(tmp_path, ca
     assert set(bare['parts']) == {*PARTS, 'data'}
     assert set(runner['parts']) == {'framework'}
     assert result['batch size'] == 8
+    for row in result['rows']:
+        operators = row['operators']
+        assert [one['name'] for one in operators].count('aten::convolution_backward')
+        taken = [one['seconds'] for one in operators]
+        assert len(taken) == 4 and taken == sorted(taken, reverse=True)
+        assert all(one['calls'] > 0 for one in operators)
     assert 'train.py, ride_r20_digitslt, fp32' in capsys.readouterr().out
 
 

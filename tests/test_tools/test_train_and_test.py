@@ -10,6 +10,7 @@ from engine_helpers import (
     checkpoint_digest,
     files_in,
     forget_runs,
+    needs_compiler,
     run_tool,
     tiny_config,
 )
@@ -114,6 +115,14 @@ class TestTrain:
         assert checkpoint['optimizer']['param_groups'][0]['initial_lr'] == 0.025
         assert 'training' not in checkpoint
         assert files_in(tmp_path) == ['epoch_1.pth', 'last_checkpoint']
+
+    @needs_compiler
+    def test_compile(self, config, tmp_path, capfd):
+        options = '--compile', '--amp', 'bf16', '--no-validate', '--epochs', '1'
+        train_main([str(config), '--work-dir', str(tmp_path), *options])
+        told = capfd.readouterr()
+        assert 'The backbone is compiled at the first step' in told.out + told.err
+        assert (tmp_path / 'epoch_1.pth').is_file()
 
     @pytest.mark.parametrize(
         ('options', 'message'),
