@@ -33,8 +33,9 @@ from ride_mm.models.backbones import RIDEResNetCIFAR
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CLASSES = 3
+HAS_COMPILER = bool(shutil.which('g++') or shutil.which('clang++'))
 needs_compiler = pytest.mark.skipif(
-    shutil.which('g++') is None and shutil.which('clang++') is None,
+    not HAS_COMPILER,
     reason='PyTorch compiles for CPUs by a C++ compiler, and this machine has none',
 )
 _numbers = itertools.count()

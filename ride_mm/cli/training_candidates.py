@@ -22,10 +22,11 @@ from ..analysis.speed import (
 )
 from ..datasets.imbalance import imbalanced_counts
 from ..engine.graphed import GraphedStep, why_not
-from ..engine.hooks.compile import compile_backbone, why_not_compile
+from ..engine.hooks.compile import why_not_compile
+from ..models.compiled import compile_for_training
 from ..models.layers import modules_wanting_class_counts
 from ..structures import LabelBatch
-from .common import build_runner, set_dataloader_defaults
+from .common import build_runner, say, set_dataloader_defaults
 from .errors import UsageError
 from .training import set_precision
 
@@ -138,8 +139,12 @@ def build_training(
     for _, module in modules_wanting_class_counts(model):
         module.set_class_counts(counts)
     model = model.to(device).train()
-    if _enabled(cfg, 'compile') and why_not_compile(model) is None:
-        compile_backbone(model, cfg.train_dataloader.batch_size)
+    if _enabled(cfg, 'compile'):
+        reason = why_not_compile(model)
+        if reason is None:
+            compile_for_training(model, cfg.train_dataloader.batch_size)
+        else:
+            say(f'The backbone is not compiled: {reason}.')
     return model, build_optim_wrapper(model, cfg.optim_wrapper)
 
 
@@ -226,8 +231,9 @@ def _runner(cfg: Config, dtype: str, name: str, bare: Candidate) -> Candidate:
 
 
 def _enabled(cfg: Config, hook: str) -> bool:
-    """Whether a hook of that name is there and says ``enable``."""
-    return ((cfg.get('default_hooks') or {}).get(hook) or {}).get('enable', False)
+    """Whether a hook of that name is there and not told otherwise."""
+    found = (cfg.get('default_hooks') or {}).get(hook)
+    return bool(found) and found.get('enable', True)
 
 
 def _with_precision(cfg: Config, dtype: str) -> Config:

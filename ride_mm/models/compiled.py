@@ -1,7 +1,9 @@
 """Networks that are compiled, for inference or for training."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import MethodType
 
 import torch
 import torch._inductor.config as inductor
@@ -71,7 +73,8 @@ class CompiledForward:
     BatchNorm, ReLU and additions of forward and backward pass are fused; values and
     gradients differ from the plain ones by rounding. What is random draws the same
     numbers. Only whole batches in training mode are compiled, which takes up to a
-    minute: validation and the last batch of an epoch are computed as before.
+    minute: validation and a smaller last batch are computed as before. A copy of the
+    backbone has its plain ``forward``.
 
     Args:
         backbone: Its ``forward`` is left as it is.
@@ -80,6 +83,7 @@ class CompiledForward:
 
     def __init__(self, backbone: nn.Module, batch_size: int) -> None:
         self._backbone = backbone
+        self._before = vars(backbone).get('forward')
         self._plain = backbone.forward
         self._batch_size = batch_size
         self._compiled = torch.compile(
@@ -87,15 +91,44 @@ class CompiledForward:
         )
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map images (N, 3, H, W) to feature maps.
-
-        Raises:
-            RuntimeError: If the network cannot be compiled here.
-        """
+        """Map images (N, 3, H, W) to feature maps."""
         if not self._backbone.training or len(x) != self._batch_size:
             return self._plain(x)
-        with _told():
-            return self._compiled(x)
+        return self._compiled(x)
+
+    def __deepcopy__(self, memo: dict) -> MethodType:
+        backbone = copy.deepcopy(self._backbone, memo)
+        return MethodType(type(backbone).forward, backbone)
+
+    def remove(self) -> None:
+        """Give the backbone the ``forward`` back that it had."""
+        if self._before is None:
+            del self._backbone.forward
+        else:
+            self._backbone.forward = self._before
+
+
+def compile_for_training(model: nn.Module, batch_size: int) -> None:
+    """Let a classifier train with a compiled backbone, in place.
+
+    Args:
+        model: The classifier.
+        batch_size: Images of a whole batch, N.
+    """
+    restore_backbone(model)
+    model.backbone.forward = CompiledForward(model.backbone, batch_size)
+
+
+def restore_backbone(model: nn.Module) -> None:
+    """Undo :func:`compile_for_training`; other models are left alone."""
+    if trains_compiled(model):
+        model.backbone.forward.remove()
+
+
+def trains_compiled(model: nn.Module) -> bool:
+    """Whether a model's backbone is compiled for training."""
+    backbone = getattr(model, 'backbone', None)
+    return isinstance(getattr(backbone, 'forward', None), CompiledForward)
 
 
 def check_can_compile(device: torch.device) -> None:
@@ -115,7 +148,9 @@ def _told() -> Iterator[None]:
     try:
         yield
     except torch._dynamo.exc.TorchDynamoException as err:
+        cause = getattr(err, 'inner_exception', None) or err
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
         raise RuntimeError(
             'the network cannot be compiled here: expected a C++ compiler for a CPU, '
-            f'Triton for a GPU, got {str(err).splitlines()[0]}'
+            f'Triton for a GPU, got {lines[0]}'
         ) from err

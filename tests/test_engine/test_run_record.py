@@ -71,7 +71,7 @@ def test_sessions_are_those_that_led_to_the_result(tmp_path, monkeypatch):
     assert spans(tmp_path) == [[0, 3]]
     (session,) = read_record(tmp_path)
     assert session['seed'] == 5 and session['precision'] == 'float32'
-    assert session['kind'] == 'cpu'
+    assert session['kind'] == 'cpu' and session['compiled'] is False
     assert session['threads'] == torch.get_num_threads()
     assert session['data']['train']['number'] == 24
     assert len(session['data']['train']['subset']) == 16

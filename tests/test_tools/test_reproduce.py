@@ -179,6 +179,27 @@ def test_a_dry_run_lists_commands_and_writes_nothing(capsys):
     assert 'trained, not tested' in out and 'tools/train.py' not in out
 
 
+def test_mixed_precision_reaches_all_trainings_and_stays_apart(capsys):
+    half = '--amp', 'bf16'
+    assert reproduce('--rows', 'router', '--seeds', '0', '--dry-run', *half) == 0
+    lines = capsys.readouterr().out.splitlines()
+    trainings = [line for line in lines if 'tools/train.py' in line]
+    assert len(trainings) == 2
+    assert all('--amp bf16' in line for line in trainings)
+    assert reproduce('--rows', 'ride', '--seeds', '0') == 0
+    assert reproduce('--rows', 'ride', '--seeds', '1', *half) == 0
+    commands = report().partition('### Commands')[2]
+    assert 'The first commands do all of this' in commands
+    calls = [c for c in commands.splitlines() if 'reproduce.py' in c]
+    assert [('--amp bf16' in c, '--seeds 1' in c) for c in calls] == [
+        (False, False),
+        (True, True),
+    ]
+    capsys.readouterr()
+    assert reproduce('--rows', 'ride', '--seeds', '0', *half) == 2
+    assert 'train_options' in capsys.readouterr().err
+
+
 def test_figures_of_elsewhere_stay_in_the_report():
     note = ['--note', 'Made of clay.']
     assert reproduce('--rows', 'ce', '--seeds', '0', *note) == 0

@@ -134,6 +134,7 @@ def test_training_is_measured_with_data_and_against_another_setting(tmp_path, ca
         taken = [one['seconds'] for one in operators]
         assert len(taken) == 4 and taken == sorted(taken, reverse=True)
         assert all(one['calls'] > 0 for one in operators)
+        assert 0 < sum(one['share'] for one in operators) <= 1
     assert 'train.py, ride_r20_digitslt, fp32' in capsys.readouterr().out
 
 
@@ -239,6 +240,7 @@ def test_data_is_measured_by_workers_and_steps(tmp_path):
     ('main', 'options', 'message'),
     [
         (train_benchmark_main, ['--batch-size', '1'], 'expected a number >= 2, got 1'),
+        (train_benchmark_main, ['--operators', '-1'], 'a number >= 0, got -1'),
         (train_benchmark_main, ['--seconds', '0'], 'expected a number > 0, got 0'),
         (train_benchmark_main, ['--against', 'modle.x=1'], 'modle.x'),
         (train_benchmark_main, ['--threads', '0'], 'expected a number >= 1, got 0'),

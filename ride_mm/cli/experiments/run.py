@@ -17,8 +17,8 @@ from ..errors import UsageError
 TEST = 'test.json'
 CONSOLE = 'console.log'
 RECORD = 'default_hooks.run_record.type=RunRecordHook'
-# Settings that do not change what comes out: where the data is, how it is read, what
-# is logged, how it is computed.
+# Settings that change what comes out by rounding at most: where the data is, how it is
+# read, what is logged, how it is computed.
 FREE_SETTINGS = (
     'data_root',
     '*.data_root',
@@ -29,8 +29,8 @@ FREE_SETTINGS = (
     '*_dataloader.prefetch_factor',
     'default_hooks.logger.*',
     'default_hooks.checkpoint.max_keep_ckpts',
-    'default_hooks.compile.enable',
-    'default_hooks.cuda_graph.enable',
+    'default_hooks.compile.*',
+    'default_hooks.cuda_graph.*',
     'model.channels_last',
     'log_level',
 )

@@ -121,6 +121,8 @@ def devices(record: Mapping[str, Any]) -> str:
         threads = session['threads']
         text += f', {threads} thread{"s" if threads > 1 else ""}'
         text += f', {session["precision"]}'
+        if session.get('compiled'):
+            text += ', compiled'
         by_device.setdefault(text, []).append(session['epochs'])
     if len(by_device) == 1:
         return next(iter(by_device))

@@ -201,19 +201,25 @@ def options_of(one: Found) -> set[str]:
     return {o for record in one.finished.values() for o in record['command']['free']}
 
 
-def train_options_of(one: Found) -> tuple[str, ...]:
-    """Options of ``tools/train.py`` under which a row's first training was run."""
-    first = next(iter(one.finished.values()))
-    return tuple(first['command'].get('train_options', ()))
+def by_train_options(
+    found: Sequence[Found],
+) -> dict[tuple[str, ...], list[Found]]:
+    """Finished trainings by the options of ``tools/train.py`` they were run under."""
+    groups: dict[tuple[str, ...], list[Found]] = {}
+    for one in found:
+        parts: dict[tuple[str, ...], dict[int, Mapping[str, Any]]] = {}
+        for seed, record in one.finished.items():
+            options = tuple(record['command'].get('train_options', ()))
+            parts.setdefault(options, {})[seed] = record
+        for options, records in parts.items():
+            groups.setdefault(options, []).append(Found(one.row, records, {}))
+    return groups
 
 
 def commands(benchmark: Benchmark, schedule: str, found: Sequence[Found]) -> str:
     """The commands of the rows, as ``tools/reproduce.py`` gives them for a seed."""
-    groups: dict[tuple[str, ...], list[Found]] = {}
-    for one in found:
-        groups.setdefault(train_options_of(one), []).append(one)
     calls, steps = [], []
-    for options, rows in groups.items():
+    for options, rows in by_train_options(found).items():
         calls.append(call_of(benchmark, schedule, rows, options))
         steps += steps_of(benchmark, schedule, rows, options)
     lines = [*calls, '', *steps]

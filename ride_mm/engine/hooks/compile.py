@@ -1,13 +1,20 @@
 """Hook that trains with a compiled backbone."""
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import nn
+from torch.utils.data import DataLoader
 
-from ...models.compiled import CompiledForward, check_can_compile
+from ...models.compiled import (
+    check_can_compile,
+    compile_for_training,
+    restore_backbone,
+)
 from ...models.layers import MoELayer
+from .schedule_guard import batch_size_of
 
 
 @HOOKS.register_module()
@@ -27,7 +34,6 @@ class CompileHook(Hook):
 
     def __init__(self, enable: bool = True) -> None:
         self.enable = enable
-        self._backbone: nn.Module | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Put the compiled ``forward`` in the place of the backbone's.
@@ -35,11 +41,12 @@ class CompileHook(Hook):
         Raises:
             RuntimeError: If nothing can be compiled here.
         """
-        self._backbone = None
+        model = bare_model(runner)
+        restore_backbone(model)
         if not self.enable:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        reason = why_not_compile(model)
+        loader = runner.train_dataloader
+        reason = why_not_compile(model) or why_no_whole_batch(loader)
         if reason is not None:
             runner.logger.info(f'The backbone is not compiled: {reason}.')
             return
@@ -47,19 +54,16 @@ class CompileHook(Hook):
         runner.logger.info(
             'The backbone is compiled at the first step, which may take a minute.'
         )
-        self._backbone = model.backbone
-        compile_backbone(model, runner.train_dataloader.batch_size)
+        compile_for_training(model, batch_size_of(loader))
 
     def after_train(self, runner: Runner) -> None:
         """Give the backbone its own ``forward`` back."""
-        if self._backbone is not None:
-            del self._backbone.forward
-            self._backbone = None
+        restore_backbone(bare_model(runner))
 
 
-def compile_backbone(model: nn.Module, batch_size: int) -> None:
-    """Let a classifier train with a compiled backbone, in place."""
-    model.backbone.forward = CompiledForward(model.backbone, batch_size)
+def bare_model(runner: Runner) -> nn.Module:
+    """The model without what wraps it for several processes."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def why_not_compile(model: nn.Module) -> str | None:
@@ -71,4 +75,14 @@ def why_not_compile(model: nn.Module) -> str | None:
         return 'it does not learn, only routers do'
     if any(isinstance(part, MoELayer) for part in backbone.modules()):
         return "a V-MoE's experts take as many tokens as come"
+    return None
+
+
+def why_no_whole_batch(loader: DataLoader) -> str | None:
+    """Why no batch is as large as the loader says, in words; None if some are."""
+    size, images = batch_size_of(loader), len(loader.dataset) // get_world_size()
+    if size == 0:
+        return 'batches have sizes of their own'
+    if images < size:
+        return f'no batch is whole, of {size} images, with {images} in each process'
     return None

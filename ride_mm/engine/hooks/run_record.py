@@ -15,8 +15,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ...models.compiled import trains_compiled
 from ...utils.machine import machine_name
 from ..checkpoint_io import write_atomically
+from .compile import bare_model
 from .position_seed import wrapped_datasets
 
 FILE = 'run.json'
@@ -33,15 +35,15 @@ class RunRecordHook(Hook):
     - ``epochs``: ``[first, last]``, counted from 0 and exclusive of the last: those it
       has completed so far;
     - ``started``, in UTC; ``kind`` (``cpu``, ``cuda``) and ``device``, the name of GPU
-      or processor; ``processes``, ``threads``, ``precision`` and ``seed``; ``versions``
-      of Python and packages;
+      or processor; ``processes``, ``threads``, ``precision`` and ``seed``; whether
+      the backbone is ``compiled``; ``versions`` of Python and packages;
     - ``data`` for training and validation: number of images, ``subset`` (the hash of
       :class:`~ride_mm.datasets.LongTailed`, which says which images of the official
       files they are) and ``images``, the SHA-256 of their pixels, where the data set
       holds them in memory.
     """
 
-    # After the checkpoint: no epoch is claimed that is not saved.
+    # After the checkpoint: no epoch is claimed that is not saved. After what compiles.
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
@@ -109,6 +111,7 @@ def describe_session(runner: Runner) -> dict[str, Any]:
         'processes': runner.world_size,
         'threads': torch.get_num_threads(),
         'precision': precision_of(runner),
+        'compiled': trains_compiled(bare_model(runner)),
         'seed': runner.seed,
         'versions': {'python': platform.python_version(), **package_versions()},
         'data': {name: describe_images(dataset) for name, dataset in data.items()},

@@ -53,7 +53,7 @@ def describe_training(runner: Runner) -> dict:
         'auto_scale_lr': _plain(cfg.get('auto_scale_lr')),
         'model': _plain(cfg.get('model')),
         'data_preprocessor': _plain(cfg.get('data_preprocessor')),
-        'images_per_step': _batch_size(loader) * runner.world_size,
+        'images_per_step': batch_size_of(loader) * runner.world_size,
         'training_images': len(loader.dataset),
         'class_counts': _class_counts(loader.dataset),
         'subset_hash': _subset_hash(loader.dataset),
@@ -92,7 +92,8 @@ def _data(loader: Any) -> dict:
     }
 
 
-def _batch_size(loader: DataLoader) -> int:
+def batch_size_of(loader: DataLoader) -> int:
+    """Images of a whole batch, 0 if batches have sizes of their own."""
     if loader.batch_size is not None:
         return loader.batch_size
     return getattr(loader.batch_sampler, 'batch_size', 0)

@@ -14,8 +14,8 @@ def side_by_side(
 
     While a CUDA graph is recorded each function gets a stream of its own, so that the
     graph, and that of the backward pass, may run the kernels of several at once: those
-    of small networks fill a GPU only together. The values are the same. Elsewhere the
-    functions are called one after the other.
+    of small networks fill a GPU only together. The values are the same. Elsewhere, and
+    in compiled code, the functions are called one after the other.
 
     Args:
         functions: What to compute; none depends on another.
@@ -24,7 +24,7 @@ def side_by_side(
     Returns:
         Their results, in order.
     """
-    if not x.is_cuda or not torch.cuda.is_current_stream_capturing():
+    if torch.compiler.is_compiling() or not x.is_cuda or not _recording():
         return tuple(function(x) for function in functions)
     main = torch.cuda.current_stream(x.device)
     start = torch.cuda.Event()
@@ -41,6 +41,10 @@ def side_by_side(
         main.wait_stream(_stream(x.device, i))
         result.record_stream(main)
     return tuple(results)
+
+
+def _recording() -> bool:
+    return torch.cuda.is_current_stream_capturing()
 
 
 @cache
