@@ -198,6 +198,9 @@ def test_mixed_precision_reaches_all_trainings_and_stays_apart(capsys):
     capsys.readouterr()
     assert reproduce('--rows', 'ride', '--seeds', '0', *half) == 2
     assert 'train_options' in capsys.readouterr().err
+    before = report()
+    assert reproduce('--report-only') == 0
+    assert report() == before
 
 
 def test_figures_of_elsewhere_stay_in_the_report():

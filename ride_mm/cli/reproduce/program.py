@@ -128,7 +128,8 @@ def reproduce(args: argparse.Namespace) -> dict[str, str | None]:
     precision = [] if args.amp is None else ['--amp', args.amp]
     runs = plan_runs(benchmark, schedule, rows, args.seeds, folder, free, precision)
     wanted = [run_name(schedule, row, seed) for row in rows for seed in args.seeds]
-    todo = unfinished(runs, wanted)
+    # A report is of what there is, under whatever options it was trained.
+    todo = [] if args.report_only else unfinished(runs, wanted)
     if args.dry_run:
         for run, status in todo:
             print(f'# {run.name}: {status.value}')
