@@ -9,6 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -22,6 +24,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.datasets import BaseDataset
+from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import DATASETS, METRICS, MODELS
 from mmpretrain.visualization import UniversalVisualizer
 from torch import nn
@@ -188,6 +191,23 @@ def run_tiny(work_dir: Path | str, **changes) -> Runner:
         runner = Runner.from_cfg(tiny_config(work_dir, **changes))
         runner.train()
     return runner
+
+
+@contextmanager
+def stopped_in_epoch_two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a run of :func:`tiny_config` break off at its fifth step."""
+    steps = []
+    original = ImageClassifier.train_step
+
+    def stop(*args, **kwargs):
+        steps.append(1)
+        if len(steps) == 5:
+            raise ConnectionError('the power went off')
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(ImageClassifier, 'train_step', stop)
+        yield
 
 
 def forget_runs() -> None:

@@ -9,6 +9,7 @@ from engine_helpers import (
     forget_runs,
     needs_compiler,
     run_tiny,
+    stopped_in_epoch_two,
 )
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
@@ -112,17 +113,7 @@ def test_a_training_ends_where_the_plain_one_does(tmp_path, monkeypatch, precisi
 @needs_compiler
 def test_a_resumed_run_equals_a_straight_one(tmp_path, monkeypatch):
     straight = train(tmp_path / 'straight', **COMPILED)
-    steps = []
-    original = ImageClassifier.train_step
-
-    def stop_in_epoch_two(*args, **kwargs):
-        steps.append(1)
-        if len(steps) == 5:
-            raise ConnectionError('the power went off')
-        return original(*args, **kwargs)
-
-    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-        patch.setattr(ImageClassifier, 'train_step', stop_in_epoch_two)
+    with stopped_in_epoch_two(monkeypatch):
         train(tmp_path / 'halted', **COMPILED)
     torch._dynamo.reset()
     assert train(tmp_path / 'halted', resume=True, **COMPILED) == straight
