@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ..checkpoint_io import latest_checkpoint
+from .compile import bare_model
 
 HINT = (
     'Lower the learning rate or clip gradients '
@@ -87,7 +87,7 @@ class NaNGuardHook(Hook):
         Raises:
             NonFiniteError: If a parameter is not finite.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner)
         spoilt = [
             name
             for name, parameter in model.named_parameters()
