@@ -18,7 +18,11 @@ from torch.utils.data import DataLoader
 
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
 from ride_mm.engine.hooks.compile import why_no_whole_batch, why_not_compile
-from ride_mm.models.compiled import compile_for_training, restore_backbone
+from ride_mm.models.compiled import (
+    compile_for_training,
+    known_options,
+    restore_backbone,
+)
 from ride_mm.structures import LabelBatch
 
 CLASSES = 4
@@ -197,3 +201,8 @@ def test_a_set_without_a_whole_batch_is_not_compiled():
     assert 'of 8 images, with 7' in why_no_whole_batch(DataLoader(images, 8))
     by_own_size = DataLoader(images, batch_sampler=[[0, 1], [2]])
     assert 'sizes of their own' in why_no_whole_batch(by_own_size)
+
+
+def test_options_of_another_pytorch_are_left_out():
+    options = {'cpp.simdlen': 8, 'cpp.of_another_version': 1}
+    assert known_options(options) == {'cpp.simdlen': 8}
