@@ -97,9 +97,8 @@ def _compare(
     if not getattr(loss, 'needs_sample_idx', False):
         return loss(student, teacher)
     if isinstance(data_samples, LabelBatch):
-        index = data_samples.sample_idx.tolist()
-    else:
-        index = [sample.get('sample_idx') for sample in data_samples]
+        return loss(student, teacher, data_samples.sample_idx)
+    index = [sample.get('sample_idx') for sample in data_samples]
     if None in index:
         raise ValueError(
             f'{type(loss).__name__}: expected the index of each training sample '
