@@ -18,6 +18,7 @@ from ..engine.hooks.kd import TeacherError
 from ..engine.hooks.nan_guard import NonFiniteError
 from ..engine.hooks.schedule_guard import ScheduleChangedError
 from ..utils import find_config
+from .config_checks import check_numbers
 from .errors import UsageError
 from .options import OptionsAction, merge_options
 from .schedule import scale_schedule
@@ -90,9 +91,13 @@ def load_config(args: argparse.Namespace, epochs: int | None = None) -> Config:
             path = find_config(args.config)
         except FileNotFoundError as err:
             raise UsageError(str(err)) from None
-        cfg = Config.fromfile(path)
+        try:
+            cfg = Config.fromfile(path)
+        except OSError as err:  # Of a file that is none.
+            raise UsageError(f'expected a config, got {path}: {err}') from None
     cfg.merge_from_dict(scale_schedule(cfg, epochs))
     merge_options(cfg, args.cfg_options)
+    check_numbers(cfg)
     drop_hooks(cfg)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
@@ -175,7 +180,14 @@ def run_main(
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     try:
         return main(args)
+    except BrokenPipeError:
+        # Whoever read the output has gone; nor can Python write what is left of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(error_status)
     except Exception as err:
+        if isinstance(err.__context__, KeyboardInterrupt):
+            # MMEngine takes a Ctrl-C, while it formats a config, for wrong syntax.
+            _interrupted()
         if isinstance(err, OSError) and err.filename is not None:
             # From any process: a disk may be full, or a file absent, on one machine.
             _exit(f'error: {err.filename}: {err.strerror or err}', error_status)
@@ -187,9 +199,7 @@ def run_main(
             time.sleep(PATIENCE)
         _exit(f'error: {err}', error_status)
     except KeyboardInterrupt:
-        if is_first_process():
-            print('interrupted', file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        _interrupted()
 
 
 def says_expected(err: Exception) -> bool:
@@ -206,6 +216,12 @@ def says_expected(err: Exception) -> bool:
     file = raised.tb_frame.f_code.co_filename if raised else ''
     ours = Path(file).is_relative_to(PACKAGE)
     return ours and any(word in str(err) for word in ('expected', 'unusable'))
+
+
+def _interrupted() -> NoReturn:
+    if is_first_process():
+        print('interrupted', file=sys.stderr)
+    sys.exit(INTERRUPTED)
 
 
 def _exit(message: str, status: int) -> NoReturn:

@@ -2,8 +2,9 @@
 
 import argparse
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from mmengine.config import Config, DictAction
@@ -78,9 +79,11 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
                 f'--cfg-options {option}: expected a setting of the config or of '
                 f"MMEngine's runner, got {name!r}{hint}"
             )
-    variables = {name: value for name, value in options.items() if name in cfg}
-    for name in settings.intersection(variables):
-        del variables[name]
+    variables = {
+        option: value
+        for option, value in options.items()
+        if (name := option.split('.')[0]) in cfg and name not in settings
+    }
     try:
         cfg.merge_from_dict({**spread_variables(cfg, variables), **options})
     except (KeyError, TypeError, IndexError) as err:
@@ -93,44 +96,55 @@ def spread_variables(cfg: Config, variables: Mapping[str, Any]) -> dict[str, Any
     """Find the settings that variables of a config stand in.
 
     A variable such as ``data_root`` is used while the config's file is read; afterwards
-    it changes nothing. So what has its name and its value is changed in its place.
+    it changes nothing. So it is changed in its place: a plain value where a setting has
+    its name and its value, a list where one is equal, a dictionary where another one
+    has all that is in it.
 
     Args:
         cfg: The config.
-        variables: New values of its variables, by name; those that are no plain values
-            are passed over.
+        variables: New values of its variables or of parts of them, by dotted key.
 
     Returns:
-        New values of the settings, by dotted key.
+        New values of the settings, by dotted key; none for a list or dictionary that
+        stands nowhere, which may be for code of the user's.
 
     Raises:
-        UsageError: If there are none.
+        UsageError: If a plain value stands nowhere.
     """
     found = {}
-    for name, value in variables.items():
-        if isinstance(cfg[name], (dict, list, tuple)):
-            continue
-        everything = dict(cfg.items())
-        keys = [k for k in _keys_named(name, cfg[name], everything) if '.' in k]
-        if not keys:
+    for option, value in variables.items():
+        name, _, part = option.partition('.')
+        others = {key: other for key, other in cfg.items() if key != name}
+        keys = _keys_of(partial(_stands_in, name, cfg[name], bool(part)), others)
+        if not keys and not isinstance(cfg[name], (dict, list, tuple)):
             raise UsageError(
                 f'--cfg-options {name}: expected a setting, got a variable that was '
-                'used when the config was read; name the setting that it stands in, '
-                'such as train_dataloader.dataset.type'
+                'used when the config was read; change it in the file, or name what it '
+                'has become'
             )
-        found.update(dict.fromkeys(keys, value))
+        found.update({f'{key}.{part}' if part else key: value for key in keys})
     return found
 
 
-def _keys_named(name: str, value: Any, part: Any, path: str = '') -> Iterator[str]:
-    """Dotted keys of what has a name and a value in a part of a config."""
-    if isinstance(part, Mapping):
-        items = part.items()
-    elif isinstance(part, (list, tuple)):
-        items = enumerate(part)
-    else:
-        return
+def _stands_in(name: str, value: Any, part: bool, key: Any, inner: Any) -> bool:
+    """Whether a setting comes from a variable, of which a part is changed, or all."""
+    if not isinstance(value, (dict, list, tuple)):
+        return key == name and inner == value
+    if part and isinstance(value, dict) and isinstance(inner, dict):
+        # One entry alone may be there by chance.
+        return inner == value or (len(value) > 1 and value.items() <= inner.items())
+    return bool(value) and inner == value
+
+
+def _keys_of(
+    wanted: Callable[[Any, Any], bool], part: Any, path: str = ''
+) -> list[str]:
+    """Dotted keys of those settings in a part of a config that are wanted."""
+    keys = []
+    items = part.items() if isinstance(part, Mapping) else enumerate(part)
     for key, inner in items:
-        if key == name and inner == value:
-            yield f'{path}{key}'
-        yield from _keys_named(name, value, inner, f'{path}{key}.')
+        if wanted(key, inner):
+            keys.append(f'{path}{key}')
+        if isinstance(inner, (Mapping, list, tuple)):
+            keys += _keys_of(wanted, inner, f'{path}{key}.')
+    return keys

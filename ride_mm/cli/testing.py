@@ -26,6 +26,7 @@ from .common import (
     unnamed,
 )
 from .errors import UsageError
+from .infer_output import check_outputs
 from .processes import processes
 
 # Metrics of what single experts decide.
@@ -45,7 +46,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('config', help='path of a config, or the name of a shipped one')
     parser.add_argument('checkpoint', help='path or https address of a checkpoint')
     parser.add_argument('--json', metavar='FILE', help='write the metrics as JSON')
-    parser.add_argument('--out', metavar='FILE', help='write predictions (or metrics)')
+    parser.add_argument(
+        '--out', metavar='FILE', help='write predictions (*.pkl) or metrics'
+    )
     parser.add_argument(
         '--out-item',
         choices=('pred', 'metrics'),
@@ -82,6 +85,10 @@ def test(args: argparse.Namespace) -> dict:
             '--tta: expected no --show or --show-dir, got both; draw without --tta, '
             'for there is no one image behind an average over views'
         )
+    if args.out is not None and args.out_item != 'metrics':
+        if not args.out.endswith(('.pkl', '.pickle')):
+            raise UsageError(f'--out: expected a file *.pkl, got {args.out}')
+    check_outputs({'--json': args.json, '--out': args.out}, None, [])
     cfg = load_config(args)
     if cfg.get('test_dataloader') is None:
         raise UsageError(

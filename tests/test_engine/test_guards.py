@@ -14,6 +14,7 @@ from ride_mm.engine.checkpoint_io import CheckpointError, load_checkpoint_file
 from ride_mm.engine.hooks.nan_guard import loss_terms
 from ride_mm.engine.hooks.schedule_guard import (
     ScheduleChangedError,
+    data_settings,
     differences,
 )
 
@@ -152,6 +153,19 @@ class TestScheduleGuard:
             run_tiny(tmp_path, load_from=str(trained), resume=True, **changes)
         assert difference in str(err.value)
         assert 'load_from' in str(err.value)
+
+    def test_a_file_of_class_names_may_be_moved(self):
+        data = dict(type='CustomDataset', classes='here/classes.txt', extensions=['a'])
+        moved = dict(data, classes='there/classes.txt')
+        named = dict(data, classes=['cat', 'dog'])
+        assert data_settings(dict(dataset=data)) == data_settings(dict(dataset=moved))
+        assert data_settings(dict(dataset=named))['dataset']['classes'] == [
+            'cat',
+            'dog',
+        ]
+        # What an earlier version has written reads the same.
+        before = dict(dataset=data, sampler=None, batch_sampler=None)
+        assert data_settings(before) == data_settings(dict(dataset=moved))
 
     def test_changed_deferred_reweighting_is_refused(self, trained, tmp_path):
         with pytest.raises(ScheduleChangedError, match='reweight_epoch: expected None'):

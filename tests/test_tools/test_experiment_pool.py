@@ -146,6 +146,20 @@ def ends(pid: int) -> bool:
     return False
 
 
+def test_nothing_runs_on_when_nobody_reads_what_is_said(tmp_path):
+    def gone(line: str) -> None:
+        raise BrokenPipeError
+
+    number = tmp_path / 'pid'
+    code = f'import os; open({str(number)!r}, "w").write(str(os.getpid()))'
+    sleeper = job(tmp_path, 'sleeper', f'{code}; import time; time.sleep(60)')
+    with pytest.raises(BrokenPipeError):
+        run_jobs([sleeper], [Slot('a')], gone)
+    if number.exists():  # It may have been ended before it could write.
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(number.read_text()), 0)
+
+
 def test_jobs_that_could_never_run_are_refused(tmp_path):
     twice = [job(tmp_path, 'a', 'pass'), job(tmp_path, 'a', 'pass')]
     with pytest.raises(ValueError, match='names of their own'):

@@ -1,11 +1,13 @@
 """Options of the tools: what is refused, what is scaled, how errors are told."""
 
 import argparse
+import subprocess
+import sys
 
 import pytest
 from mmengine.config import Config
 
-from ride_mm.cli import train_main
+from ride_mm.cli import testing, train_main
 from ride_mm.cli.common import (
     PATIENCE,
     add_common_options,
@@ -72,6 +74,27 @@ class TestConfigOptions:
         assert cfg.train_dataloader.dataset.dataset.data_root == 'my photos'
         assert cfg.test_dataloader.dataset.data_root == 'my photos'
         assert cfg.val_dataloader.dataset.data_root == 'other'
+
+    def test_so_is_a_part_of_a_list_or_dictionary(self):
+        shots, pipeline = dict(many=100, few=20), [dict(type='Resize', scale=32)]
+        cfg = Config(
+            dict(
+                shots=shots,
+                train_pipeline=pipeline,
+                chance=dict(interval=10),
+                train_dataloader=dict(dataset=dict(pipeline=pipeline)),
+                val_evaluator=[dict(type='A'), dict(type='B', **shots)],
+                default_hooks=dict(logger=dict(type='L', interval=10)),
+            )
+        )
+        merge_options(
+            cfg,
+            {'shots.many': 5, 'train_pipeline.0.scale': 64, 'chance.interval': 1},
+        )
+        assert cfg.val_evaluator[1] == dict(type='B', many=5, few=20)
+        assert cfg.train_dataloader.dataset.pipeline[0].scale == 64
+        assert (cfg.shots.many, cfg.train_pipeline[0].scale) == (5, 64)
+        assert cfg.default_hooks.logger.interval == 10
 
     def test_a_variable_that_stands_nowhere_is_refused(self):
         cfg = Config({'size': 3, 'model': {'size': 4, 'scale': 3}})
@@ -166,6 +189,38 @@ class TestErrors:
         assert self.run(KeyboardInterrupt()) == 130
         assert capsys.readouterr().err == 'interrupted\n'
 
+    def test_interrupted_while_a_config_is_formatted(self, capsys):
+        def fail(args):
+            try:
+                raise KeyboardInterrupt
+            except:  # noqa: E722, as MMEngine has it
+                raise SyntaxError('Failed to format the config file') from None
+
+        with pytest.raises(SystemExit) as err:
+            run_main(fail, parser(), [])
+        assert err.value.code == 130
+        assert capsys.readouterr().err == 'interrupted\n'
+
+    def test_a_reader_that_has_gone_is_no_error_to_tell(self):
+        code = (
+            'import sys\n'
+            'from ride_mm.cli.common import add_common_options, run_main\n'
+            'import argparse\n'
+            'parser = argparse.ArgumentParser()\n'
+            'add_common_options(parser)\n'
+            'def talk(args):\n'
+            '    while True:\n'
+            '        print("word " * 1000, flush=True)\n'
+            'run_main(talk, parser, [])\n'
+        )
+        talker = subprocess.Popen(
+            [sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert talker.stdout.read(4) == b'word'
+        talker.stdout.close()
+        assert b'Traceback' not in talker.stderr.read()
+        assert talker.wait() == 1
+
     def test_errors_of_files_name_them(self):
         error = OSError(28, 'No space left on device', 'epoch_1.pth')
         assert self.run(error) == 'error: epoch_1.pth: No space left on device'
@@ -176,6 +231,37 @@ class TestErrors:
 
         with pytest.raises(OSError, match='unknown'):
             run_main(fail, parser(), [])
+
+    @pytest.mark.parametrize(
+        ('option', 'message'),
+        [
+            ('train_cfg.val_interval=0', 'val_interval: expected a whole number >= 1'),
+            ('train_dataloader.batch_size=-4', 'batch_size: expected .* >= 1, got -4'),
+            ('randomness.seed=abc', "seed: expected a whole number >= 0, got 'abc'"),
+        ],
+    )
+    def test_numbers_that_make_no_sense_are_refused_first(self, option, message):
+        args = make_parser().parse_args(['ride_r20_digitslt', '--cfg-options', option])
+        with pytest.raises(UsageError, match=message):
+            load_config(args)
+
+    def test_a_file_that_is_no_config(self, tmp_path):
+        path = tmp_path / 'picture.jpg'
+        path.write_text('')
+        with pytest.raises(UsageError, match='expected a config, got .*picture.jpg'):
+            load_config(make_parser().parse_args([str(path)]))
+
+    @pytest.mark.parametrize('option', ['--json', '--out'])
+    def test_results_of_a_test_that_could_not_be_written(self, option, tmp_path):
+        (tmp_path / 'folder.pkl').mkdir()
+        argv = ['ride_r20_digitslt', 'none.pth', option, str(tmp_path / 'folder.pkl')]
+        with pytest.raises(SystemExit, match=f'{option}: expected a file, got the'):
+            run_main(testing.test, testing.make_parser(), argv)
+
+    def test_predictions_of_a_test_are_a_pickle(self):
+        argv = ['ride_r20_digitslt', 'none.pth', '--out', 'predictions.txt']
+        with pytest.raises(SystemExit, match=r'--out: expected a file \*.pkl, got'):
+            run_main(testing.test, testing.make_parser(), argv)
 
     def test_work_dir_that_is_a_file(self, tmp_path):
         (tmp_path / 'file').write_text('')

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import fake_training
 import pytest
-from engine_helpers import forget_runs, run_tool
+from engine_helpers import REPOSITORY, forget_runs, run_tool
 from mmengine.config import Config
 
 from ride_mm.cli import sweep as program
@@ -171,6 +171,31 @@ def test_a_folder_of_another_training_is_refused(fake, tmp_path, capsys):
     (tmp_path / 'seed_4' / 'command.json').write_text('{')
     assert sweep(tmp_path, '--seeds', '4') == 2
     assert 'expected the command of a training' in capsys.readouterr().err
+
+
+def test_a_folder_of_a_config_that_has_changed_is_refused(fake, tmp_path, capsys):
+    source = tmp_path / 'mine.py'
+    base = (REPOSITORY / f'configs/ride/{CONFIG}.py').as_posix()
+
+    def write(more: str) -> None:
+        source.write_text(f'_base_ = {base!r}\n{more}')
+
+    folder = tmp_path / 'runs'
+    write('')
+    assert sweep(folder, '--seeds', '0', config=str(source)) == 0
+    write("default_hooks = dict(logger=dict(interval=7))\nlog_level = 'INFO'")
+    assert sweep(folder, '--seeds', '0', config=str(source)) == 0
+    write('model = dict(num_experts=2)')
+    capsys.readouterr()
+    assert sweep(folder, '--seeds', '0', '1', config=str(source)) == 2
+    assert 'model.num_experts: expected 3, got 2' in capsys.readouterr().err
+    assert not (folder / 'seed_1').exists()
+    # What an earlier version made does not say it.
+    noted = folder / 'seed_0' / work.COMMAND
+    content = json.loads(noted.read_text())
+    del content['content']
+    noted.write_text(json.dumps(content))
+    assert sweep(folder, '--seeds', '0', config=str(source)) == 0
 
 
 def test_real_trainings(tmp_path, monkeypatch):

@@ -3,7 +3,14 @@
 from .devices import Slot, make_slots
 from .pool import Job, Step, run_jobs
 from .results import Spread, metrics_of, spread
-from .run import Run, check_config, is_free, last_checkpoint_name, shown
+from .run import (
+    Run,
+    check_config,
+    config_content,
+    is_free,
+    last_checkpoint_name,
+    shown,
+)
 from .work import Status, job_of, read_command, status_of
 
 __all__ = [
@@ -14,6 +21,7 @@ __all__ = [
     'Status',
     'Step',
     'check_config',
+    'config_content',
     'is_free',
     'job_of',
     'last_checkpoint_name',

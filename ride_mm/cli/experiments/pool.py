@@ -147,6 +147,9 @@ class _Pool:
     def stop(self, running: _Running, fault: str | None) -> None:
         """Note how a job ended and free its slot."""
         self.running.remove(running)
+        process = running.process
+        if process is not None and process.poll() is None:
+            end_all([process])  # The fault is ours, not its own.
         self.free.append(running.slot)
         took = f' after {running.minutes()}'
         self.end(running.job.name, fault, took)

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
+from ...engine.hooks.schedule_guard import data_settings, describe_config, plain
 from ...utils import resource_root
 from .. import training
 from ..errors import UsageError
@@ -56,6 +58,7 @@ class Run:
         free: Settings that do not, see :data:`FREE_SETTINGS`.
         train_options: Further options of ``tools/train.py``, which decide it, too.
         needs: Trainings whose last checkpoint a setting names, by that setting.
+        content: Of the config, see :func:`config_content`.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Run:
     free: tuple[str, ...] = ()
     train_options: tuple[str, ...] = ()
     needs: Mapping[str, 'Run'] = field(default_factory=dict)
+    content: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def checkpoint(self) -> Path:
@@ -159,6 +163,26 @@ def check_config(
             'train_dataloader'
         )
     return cfg
+
+
+def config_content(cfg: Config) -> dict[str, Any]:
+    """What a config says that decides a training and its test, as plain data.
+
+    Without the seed, paths and :data:`FREE_SETTINGS`. Of the hooks only those that
+    training depends on are part of it, so that a new one makes no other training.
+    """
+    content = describe_config(cfg)
+    (content['model'] or {}).pop('channels_last', None)
+    hooks = cfg.get('default_hooks') or {}
+    return {
+        **content,
+        'train_cfg': plain(cfg.get('train_cfg')),
+        'batch_size': cfg.train_dataloader.get('batch_size'),
+        'custom_hooks': plain(cfg.get('custom_hooks')),
+        'default_hooks': {k: plain(hooks.get(k)) for k in ('reweight', 'teacher')},
+        'test_dataloader': data_settings(cfg.get('test_dataloader')),
+        'test_evaluator': plain(cfg.get('test_evaluator')),
+    }
 
 
 def last_checkpoint_name(cfg: Config) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...engine.checkpoint_io import latest_checkpoint, write_atomically
 from ...engine.hooks.run_record import read_record
+from ...engine.hooks.schedule_guard import differences
 from ..errors import UsageError
 from .pool import Job, Step
 from .run import TEST, Run, executable
@@ -61,11 +62,11 @@ def check_same(run: Run, known: Mapping[str, Any] | None) -> None:
     """
     if known is None:
         seeds = {session.get('seed') for session in read_record(run.work_dir)}
-        differences = {'seed': seeds.pop()} if seeds - {run.seed, None} else {}
+        others = {'seed': seeds.pop()} if seeds - {run.seed, None} else {}
         expected = {'seed': run.seed}
     else:
         expected = {**run.describe(), 'starts_from': starts_from(run)}
-        differences = {
+        others = {
             key: known.get(key)
             for key in DECIDES
             if key != 'starts_from' and known.get(key) != expected[key]
@@ -73,15 +74,35 @@ def check_same(run: Run, known: Mapping[str, Any] | None) -> None:
         for setting, digest in (known.get('starts_from') or {}).items():
             # A checkpoint that was removed since is no other one.
             if expected['starts_from'].get(setting, digest) != digest:
-                differences['starts_from'] = known['starts_from']
-    if differences:
+                others['starts_from'] = known['starts_from']
+    if others:
         which = ', '.join(
-            f'{key} {expected[key]} and not {value}'
-            for key, value in differences.items()
+            f'{key} {expected[key]} and not {value}' for key, value in others.items()
         )
         raise UsageError(
             f'{run.work_dir}: expected the training {run.name} with {which}; remove '
             'the folder, or choose another --work-dir'
+        )
+    if known is not None:
+        check_content(run, known)
+
+
+def check_content(run: Run, known: Mapping[str, Any]) -> None:
+    """Refuse a folder that was made with a config of other content.
+
+    Raises:
+        UsageError: With the first differences.
+    """
+    before = known['content'] or {}  # An earlier version noted none, or less.
+    now = {key: value for key, value in run.content.items() if key in before}
+    # As JSON has it.
+    found = list(differences(before, json.loads(json.dumps(now))))
+    if found:
+        more = f'; and {len(found) - 3} more' if len(found) > 3 else ''
+        raise UsageError(
+            f'{run.work_dir}: expected the config {run.config} as it was when the '
+            f'folder was made, got a changed one: {"; ".join(found[:3])}{more}; '
+            'remove the folder, or choose another --work-dir'
         )
 
 
@@ -105,7 +126,8 @@ def read_command(work_dir: str | Path) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text())
-        return {key: content[key] for key in (*DECIDES, 'free', 'notes')}
+        known = {key: content[key] for key in (*DECIDES, 'free', 'notes')}
+        return known | {'content': content.get('content')}
     except (ValueError, KeyError, TypeError) as err:
         raise UsageError(
             f'{path}: expected the command of a training, got {err!r}'
@@ -119,6 +141,7 @@ def write_command(run: Run, notes: Mapping[str, Any]) -> None:
         'starts_from': starts_from(run),
         'free': list(run.free),
         'notes': dict(notes),
+        'content': dict(run.content),
     }
     text = json.dumps(content, indent=2)
     write_atomically(f'{text}\n', run.work_dir / COMMAND)

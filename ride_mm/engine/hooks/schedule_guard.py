@@ -1,6 +1,6 @@
 """Hook that refuses to resume a run under another schedule."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.dist import all_gather, get_world_size
@@ -44,20 +44,14 @@ def describe_training(runner: Runner) -> dict:
     sampler, and what hooks name in ``training_settings``. Paths, workers and logging
     are not part of it.
     """
-    cfg = runner.cfg
     loader = runner.train_dataloader
     return {
+        **describe_config(runner.cfg),
         'max_epochs': runner.max_epochs,
-        'param_scheduler': _plain(cfg.get('param_scheduler')),
-        'optim_wrapper': _plain(cfg.get('optim_wrapper')),
-        'auto_scale_lr': _plain(cfg.get('auto_scale_lr')),
-        'model': _plain(cfg.get('model')),
-        'data_preprocessor': _plain(cfg.get('data_preprocessor')),
         'images_per_step': batch_size_of(loader) * runner.world_size,
         'training_images': len(loader.dataset),
         'class_counts': _class_counts(loader.dataset),
         'subset_hash': _subset_hash(loader.dataset),
-        'train_dataloader': _data(cfg.get('train_dataloader')),
         'hooks': {
             type(hook).__name__: settings
             for hook in runner.hooks
@@ -66,28 +60,44 @@ def describe_training(runner: Runner) -> dict:
     }
 
 
-def _plain(obj: Any, left_out: frozenset = NOT_DESCRIBED) -> Any:
-    """Part of a config as dictionaries, lists, numbers and strings."""
+def describe_config(cfg: Mapping[str, Any]) -> dict:
+    """What a config says of how training goes on, as plain data, without paths."""
+    parts = (
+        'param_scheduler',
+        'optim_wrapper',
+        'auto_scale_lr',
+        'model',
+        'data_preprocessor',
+    )
+    return {
+        **{part: plain(cfg.get(part)) for part in parts},
+        'train_dataloader': data_settings(cfg.get('train_dataloader')),
+    }
+
+
+def plain(obj: Any, left_out: frozenset = NOT_DESCRIBED) -> Any:
+    """Part of a config as dictionaries, lists, numbers and strings, without paths."""
     if isinstance(obj, dict):
         return {
-            str(key): _plain(value, left_out)
+            str(key): plain(value, left_out)
             for key, value in obj.items()
-            if key not in left_out
+            # The names of classes may stand in a file.
+            if key not in left_out and not (key == 'classes' and isinstance(value, str))
         }
     if isinstance(obj, (list, tuple)):
-        return [_plain(value, left_out) for value in obj]
+        return [plain(value, left_out) for value in obj]
     if obj is None or isinstance(obj, (bool, int, float, str)):
         return obj
     kind = obj if isinstance(obj, type) or hasattr(obj, '__qualname__') else type(obj)
     return f'{kind.__module__}.{kind.__qualname__}'
 
 
-def _data(loader: Any) -> dict:
+def data_settings(loader: Any) -> dict:
     """Those settings of a data loader that decide which images come, and how."""
     if not isinstance(loader, dict):
         return {}
     return {
-        key: _plain(loader.get(key), NOT_DESCRIBED_OF_DATA)
+        key: plain(loader.get(key), NOT_DESCRIBED_OF_DATA)
         for key in ('dataset', 'sampler', 'batch_sampler')
     }
 
@@ -118,7 +128,7 @@ def _subset_hash(dataset: Any) -> str | None:
 def _settings(hook: Hook) -> dict:
     """Those settings of a hook that change training."""
     names = getattr(hook, 'training_settings', ('reweight_epoch',))
-    return {name: _plain(getattr(hook, name)) for name in names if hasattr(hook, name)}
+    return {name: plain(getattr(hook, name)) for name in names if hasattr(hook, name)}
 
 
 def differences(expected: Any, got: Any, where: str = '') -> Iterator[str]:
@@ -178,8 +188,10 @@ class ScheduleGuardHook(Hook):
                 'schedule, batch size and training set are the same as before.'
             )
             return
-        before = checkpoint[KEY]
-        # A checkpoint of an earlier version describes less.
+        before = dict(checkpoint[KEY])
+        # A checkpoint of an earlier version describes less, or more of the data.
+        if 'train_dataloader' in before:
+            before['train_dataloader'] = data_settings(before['train_dataloader'])
         now = {k: v for k, v in describe_training(runner).items() if k in before}
         found = list(differences(before, now))
         if found:
