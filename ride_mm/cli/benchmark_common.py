@@ -2,11 +2,14 @@
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from .errors import UsageError
+
+FEW_ROUNDS = 10
 
 
 def add_benchmark_options(
@@ -53,6 +56,17 @@ def check_benchmark_options(args: argparse.Namespace) -> None:
         raise UsageError(f'--seconds: expected a number > 0, got {args.seconds:g}')
     if args.json is not None and Path(args.json).is_dir():
         raise UsageError(f'--json: expected a file, got the folder {args.json}')
+
+
+def rounds_note(rows: Sequence[dict]) -> str:
+    """Say how the speeds of a table of ``rounds`` come about, and if these are few."""
+    rounds = min(row['rounds'] for row in rows)
+    note = (
+        f'speed: the median of the ratios within each of {rounds} rounds or more, not '
+        'the ratio of the medians beside it'
+    )
+    few = '; so few rounds tell little: raise --seconds'
+    return note + few if rounds < FEW_ROUNDS else note
 
 
 def pick_device(name: str) -> torch.device:

@@ -27,6 +27,7 @@ from .benchmark_common import (
     add_benchmark_options,
     check_benchmark_options,
     pick_device,
+    rounds_note,
 )
 from .common import add_config_options, load_config, run_main
 from .errors import UsageError
@@ -124,6 +125,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         write_atomically(json.dumps(result, indent=2) + '\n', args.json)
     lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
     print(f'{lines}\n\n{format_table(COLUMNS, [_cells(row) for row in rows])}')
+    print(f'\n{rounds_note(rows)}')
     return result
 
 
@@ -215,6 +217,7 @@ def measure(
                 speed=statistics.median(times[0] / times[i] for times in rounds),
                 difference=difference.item() if name in OURS else None,
                 peak_bytes=peaks[i],
+                rounds=len(rounds),
             )
         )
     return rows

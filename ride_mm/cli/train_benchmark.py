@@ -24,6 +24,7 @@ from .benchmark_common import (
     add_benchmark_options,
     check_benchmark_options,
     pick_device,
+    rounds_note,
 )
 from .common import add_config_options, load_config, run_main
 from .errors import UsageError
@@ -159,6 +160,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         write_atomically(json.dumps(result, indent=2) + '\n', args.json)
     lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
     print(f'{lines}\n\n{format_table(COLUMNS, [cells(row) for row in rows])}')
+    print(f'\n{rounds_note(rows)}')
     if args.operators:
         operators = [line for row in rows for line in operator_cells(row)]
         print(f'\n{format_table(OPERATOR_COLUMNS, operators)}')

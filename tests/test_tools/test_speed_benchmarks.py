@@ -135,7 +135,11 @@ def test_training_is_measured_with_data_and_against_another_setting(tmp_path, ca
         assert len(taken) == 4 and taken == sorted(taken, reverse=True)
         assert all(one['calls'] > 0 for one in operators)
         assert 0 < sum(one['share'] for one in operators) <= 1
-    assert 'train.py, ride_r20_digitslt, fp32' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'train.py, ride_r20_digitslt, fp32' in out
+    rounds = min(row['rounds'] for row in result['rows'])
+    assert f'each of {rounds} rounds or more' in out
+    assert ('raise --seconds' in out) == (rounds < 10)
 
 
 def test_the_authors_code_is_measured_and_leaves_no_module_behind(
