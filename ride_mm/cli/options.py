@@ -59,10 +59,17 @@ class OptionsAction(DictAction):
         return DictAction._parse_iterable(val)
 
 
-def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+def merge_options(
+    cfg: Config, options: Mapping[str, Any], flag: str = '--cfg-options'
+) -> None:
     """Apply ``--cfg-options`` to a config.
 
     A variable of the config's file, such as ``data_root``, changes wherever it stands.
+
+    Args:
+        cfg: The config.
+        options: New values by dotted key.
+        flag: The option that they come from, for errors.
 
     Raises:
         UsageError: If one is no setting: a typo would change nothing, silently.
@@ -76,7 +83,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
             close = get_close_matches(name, sorted(known))
             hint = f'; did you mean {" or ".join(close)}?' if close else ''
             raise UsageError(
-                f'--cfg-options {option}: expected a setting of the config or of '
+                f'{flag} {option}: expected a setting of the config or of '
                 f"MMEngine's runner, got {name!r}{hint}"
             )
     variables = {
@@ -85,14 +92,16 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
         if (name := option.split('.')[0]) in cfg and name not in settings
     }
     try:
-        cfg.merge_from_dict({**spread_variables(cfg, variables), **options})
+        cfg.merge_from_dict({**spread_variables(cfg, variables, flag), **options})
     except (KeyError, TypeError, IndexError) as err:
         raise UsageError(
-            f'--cfg-options: expected settings that fit the config, got {err.args[0]}'
+            f'{flag}: expected settings that fit the config, got {err.args[0]}'
         ) from None
 
 
-def spread_variables(cfg: Config, variables: Mapping[str, Any]) -> dict[str, Any]:
+def spread_variables(
+    cfg: Config, variables: Mapping[str, Any], flag: str = '--cfg-options'
+) -> dict[str, Any]:
     """Find the settings that variables of a config stand in.
 
     A variable such as ``data_root`` is used while the config's file is read; afterwards
@@ -103,6 +112,7 @@ def spread_variables(cfg: Config, variables: Mapping[str, Any]) -> dict[str, Any
     Args:
         cfg: The config.
         variables: New values of its variables or of parts of them, by dotted key.
+        flag: The option that they come from, for errors.
 
     Returns:
         New values of the settings, by dotted key; none for a list or dictionary that
@@ -118,7 +128,7 @@ def spread_variables(cfg: Config, variables: Mapping[str, Any]) -> dict[str, Any
         keys = _keys_of(partial(_stands_in, name, cfg[name], bool(part)), others)
         if not keys and not isinstance(cfg[name], (dict, list, tuple)):
             raise UsageError(
-                f'--cfg-options {name}: expected a setting, got a variable that was '
+                f'{flag} {name}: expected a setting, got a variable that was '
                 'used when the config was read; change it in the file, or name what it '
                 'has become'
             )

@@ -126,7 +126,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     settings = {Path(args.config).stem: cfg}
     if args.against:
         other = Config(cfg.to_dict())
-        merge_options(other, args.against)
+        merge_options(other, args.against, '--against')
         settings[' '.join(f'{k}={v}' for k, v in args.against.items())] = other
     if args.threads is not None:
         torch.set_num_threads(args.threads)

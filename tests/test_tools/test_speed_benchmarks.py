@@ -246,7 +246,7 @@ def test_data_is_measured_by_workers_and_steps(tmp_path):
         (train_benchmark_main, ['--batch-size', '1'], 'expected a number >= 2, got 1'),
         (train_benchmark_main, ['--operators', '-1'], 'a number >= 0, got -1'),
         (train_benchmark_main, ['--seconds', '0'], 'expected a number > 0, got 0'),
-        (train_benchmark_main, ['--against', 'modle.x=1'], 'modle.x'),
+        (train_benchmark_main, ['--against', 'modle.x=1'], '--against modle.x'),
         (train_benchmark_main, ['--threads', '0'], 'expected a number >= 1, got 0'),
         (inference_benchmark_main, ['--batch-sizes', '0'], 'numbers >= 1, got 0'),
         (data_benchmark_main, ['--workers', '-1'], 'numbers >= 0, got -1'),
