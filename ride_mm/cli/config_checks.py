@@ -25,7 +25,8 @@ def check_numbers(cfg: Config) -> None:
     """
     for setting, least in LEAST.items():
         part, _, key = setting.partition('.')
-        value = (cfg.get(part) or {}).get(key)
+        settings = cfg.get(part)
+        value = settings.get(key) if isinstance(settings, dict) else None
         if value is not None and (type(value) is not int or value < least):
             raise UsageError(
                 f'{setting}: expected a whole number >= {least}, got {value!r}'

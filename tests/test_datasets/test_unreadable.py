@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from ride_mm.datasets import LongTailed
 from ride_mm.datasets.unreadable import Replacements
 from ride_mm.engine.hooks import UnreadableImagesHook
-from ride_mm.engine.hooks.schedule_guard import _data, differences
+from ride_mm.engine.hooks.schedule_guard import data_settings, differences
 
 CLASSES = ['cat', 'dog', 'eel']
 BROKEN = {3: OSError('cut'), 4: ValueError('none'), 12: OSError('cut')}
@@ -224,7 +224,7 @@ def test_the_hook_names_what_the_workers_met(caplog):
 
 def test_a_resume_under_another_policy_is_refused():
     stop, skip = (
-        _data({'dataset': {'type': 'LongTailed', 'unreadable': policy}})
+        data_settings({'dataset': {'type': 'LongTailed', 'unreadable': policy}})
         for policy in ('stop', 'skip')
     )
     assert list(differences(stop, skip)) == [
