@@ -185,7 +185,8 @@ def run_main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(error_status)
     except Exception as err:
-        if isinstance(err.__context__, KeyboardInterrupt):
+        cause = err.__context__
+        if isinstance(err, SyntaxError) and isinstance(cause, KeyboardInterrupt):
             # MMEngine takes a Ctrl-C, while it formats a config, for wrong syntax.
             _interrupted()
         if isinstance(err, OSError) and err.filename is not None:

@@ -147,17 +147,21 @@ def ends(pid: int) -> bool:
 
 
 def test_nothing_runs_on_when_nobody_reads_what_is_said(tmp_path):
+    number = tmp_path / 'pid'
+    code = f'import os; print(os.getpid(), file=open({str(number)!r}, "w"), flush=True)'
+
     def gone(line: str) -> None:
+        limit = time.monotonic() + 60
+        while not (number.exists() and number.read_text().endswith('\n')):
+            assert time.monotonic() < limit
+            time.sleep(0.01)
         raise BrokenPipeError
 
-    number = tmp_path / 'pid'
-    code = f'import os; open({str(number)!r}, "w").write(str(os.getpid()))'
     sleeper = job(tmp_path, 'sleeper', f'{code}; import time; time.sleep(60)')
     with pytest.raises(BrokenPipeError):
         run_jobs([sleeper], [Slot('a')], gone)
-    if number.exists():  # It may have been ended before it could write.
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(number.read_text()), 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(number.read_text()), 0)
 
 
 def test_jobs_that_could_never_run_are_refused(tmp_path):
