@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 import numpy as np
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import nn
 
 from ...models.layers import modules_wanting_class_counts
+from .bare_model import bare_model
 
 
 def count_classes(dataset) -> np.ndarray:
@@ -81,8 +81,7 @@ class ClassCountsHook(Hook):
 
 def stored_class_counts(model: nn.Module) -> list[int] | None:
     """The counts that a model holds in its buffers, or ``None``."""
-    model = model.module if is_model_wrapper(model) else model
-    for _, module in modules_wanting_class_counts(model):
+    for _, module in modules_wanting_class_counts(bare_model(model)):
         counts = module.class_counts.tolist()
         if sum(counts):
             return counts

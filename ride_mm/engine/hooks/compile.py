@@ -2,7 +2,6 @@
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import nn
@@ -14,6 +13,7 @@ from ...models.compiled import (
     restore_backbone,
 )
 from ...models.layers import MoELayer
+from .bare_model import bare_model
 from .schedule_guard import batch_size_of
 
 
@@ -41,7 +41,7 @@ class CompileHook(Hook):
         Raises:
             RuntimeError: If nothing can be compiled here.
         """
-        model = bare_model(runner)
+        model = bare_model(runner.model)
         restore_backbone(model)
         if not self.enable:
             return
@@ -58,12 +58,7 @@ class CompileHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Give the backbone its own ``forward`` back."""
-        restore_backbone(bare_model(runner))
-
-
-def bare_model(runner: Runner) -> nn.Module:
-    """The model without what wraps it for several processes."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+        restore_backbone(bare_model(runner.model))
 
 
 def why_not_compile(model: nn.Module) -> str | None:

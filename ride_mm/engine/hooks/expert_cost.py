@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ...models.classifiers import RIDEClassifier
+from .bare_model import bare_model
 
 
 @HOOKS.register_module()
@@ -42,9 +42,7 @@ class ExpertCostHook(Hook):
     def _tell(self, runner: Runner, metrics: Sequence, data_batch: Any) -> None:
         # In every process: what the model is wrapped in may wait for all of them.
         metrics = [metric for metric in metrics if hasattr(metric, 'set_part_costs')]
-        model = runner.model
-        while is_model_wrapper(model):
-            model = model.module
+        model = bare_model(runner.model)
         # Views of test-time augmentation may each use another number of experts.
         if not (metrics and isinstance(model, RIDEClassifier) and model.routed):
             return

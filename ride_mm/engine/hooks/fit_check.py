@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
 from ..checkpoint_io import CheckpointError
+from .bare_model import bare_model
 
 # Known without the checkpoint, not needed by a model that is not trained on, or of a
 # size that the model learns later.
@@ -52,7 +52,7 @@ class FitCheckHook(Hook):
         if starting and not _routed(runner):
             check_start(runner, checkpoint.get('state_dict', checkpoint))
             return
-        expected = named(_unwrapped(runner.model).state_dict())
+        expected = named(bare_model(runner.model).state_dict())
         got = named(checkpoint.get('state_dict', checkpoint))
         if not runner._resume:
             expected, got = without_training_only(expected), without_training_only(got)
@@ -75,12 +75,12 @@ class FitCheckHook(Hook):
                 that the distillation losses need.
         """
         teachers = [hook for hook in runner.hooks if hasattr(hook, 'brings_teacher')]
-        if getattr(_unwrapped(runner.model), 'distill', None) and not teachers:
+        if getattr(bare_model(runner.model), 'distill', None) and not teachers:
             raise CheckpointError(
                 'model.distill: expected default_hooks.teacher=dict(type="KDHook", '
                 'config=..., checkpoint=...), which brings the teacher, got none'
             )
-        init = _unwrapped(runner.model).init_cfg or []
+        init = bare_model(runner.model).init_cfg or []
         init = init if isinstance(init, (list, tuple)) else [init]
         pretrained = any(one['type'] == 'Pretrained' for one in init)
         if _routed(runner) and not runner._has_loaded and not pretrained:
@@ -98,7 +98,7 @@ def check_start(runner: Runner, state_dict: Mapping[str, Tensor]) -> None:
     Raises:
         CheckpointError: If nothing of the backbone does.
     """
-    model = _unwrapped(runner.model)
+    model = bare_model(runner.model)
     own = without_training_only(model.state_dict())
     got = named(state_dict)
     plain = spread(model, got)
@@ -152,12 +152,8 @@ def without_prefix(model: nn.Module, state_dict: Mapping[str, Tensor]) -> str:
     )
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
-
-
 def _routed(runner: Runner) -> bool:
-    return getattr(_unwrapped(runner.model), 'routed', False)
+    return getattr(bare_model(runner.model), 'routed', False)
 
 
 def without_router(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

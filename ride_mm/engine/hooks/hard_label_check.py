@@ -1,10 +1,11 @@
 """Hook that refuses mixed images and soft labels where they make no sense."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import nn
+
+from .bare_model import bare_model
 
 
 @HOOKS.register_module()
@@ -23,8 +24,7 @@ class HardLabelCheckHook(Hook):
             ValueError: If the preprocessor mixes images or makes soft labels, and a
                 module refuses them.
         """
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model = bare_model(runner.model)
         preprocessor = getattr(model, 'data_preprocessor', None)
         makers = [
             name

@@ -7,7 +7,6 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain.registry import HOOKS, MODELS
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from ...models.teacher import Teacher
 from ...utils import find_config
+from .bare_model import bare_model
 from .fit_check import load_all_weights
 
 # Under this name the checkpoint says who taught.
@@ -63,8 +63,7 @@ class KDHook(Hook):
                 or checkpoint are missing, or if a resumed run began with another.
             CheckpointError: If config and checkpoint do not fit each other.
         """
-        student = runner.model
-        student = student.module if is_model_wrapper(student) else student
+        student = bare_model(runner.model)
         losses = getattr(student, 'distill', None)
         if not losses:
             raise TeacherError(

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ..checkpoint_io import latest_checkpoint
-from .compile import bare_model
+from .bare_model import bare_model
 
 HINT = (
     'Lower the learning rate or clip gradients '
@@ -87,7 +87,7 @@ class NaNGuardHook(Hook):
         Raises:
             NonFiniteError: If a parameter is not finite.
         """
-        model = bare_model(runner)
+        model = bare_model(runner.model)
         spoilt = [
             name
             for name, parameter in model.named_parameters()

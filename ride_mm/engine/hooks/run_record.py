@@ -18,7 +18,7 @@ from mmpretrain.registry import HOOKS
 from ...models.compiled import trains_compiled
 from ...utils.machine import machine_name
 from ..checkpoint_io import write_atomically
-from .compile import bare_model
+from .bare_model import bare_model
 from .position_seed import wrapped_datasets
 
 FILE = 'run.json'
@@ -111,7 +111,7 @@ def describe_session(runner: Runner) -> dict[str, Any]:
         'processes': runner.world_size,
         'threads': torch.get_num_threads(),
         'precision': precision_of(runner),
-        'compiled': trains_compiled(bare_model(runner)),
+        'compiled': trains_compiled(bare_model(runner.model)),
         'seed': runner.seed,
         'versions': {'python': platform.python_version(), **package_versions()},
         'data': {name: describe_images(dataset) for name, dataset in data.items()},
