@@ -22,7 +22,7 @@ from ..analysis.speed import (
 )
 from ..datasets.imbalance import imbalanced_counts
 from ..engine.graphed import GraphedStep, why_not
-from ..engine.hooks.compile import why_not_compile
+from ..engine.hooks.compile import compile_options, why_not_compile
 from ..models.compiled import compile_for_training
 from ..models.layers import modules_wanting_class_counts
 from ..structures import LabelBatch
@@ -142,7 +142,8 @@ def build_training(
     if _enabled(cfg, 'compile'):
         reason = why_not_compile(model)
         if reason is None:
-            compile_for_training(model, cfg.train_dataloader.batch_size)
+            options = compile_options(cfg.default_hooks.compile.get('options') or {})
+            compile_for_training(model, cfg.train_dataloader.batch_size, options)
         else:
             say(f'The backbone is not compiled: {reason}.')
     return model, build_optim_wrapper(model, cfg.optim_wrapper)

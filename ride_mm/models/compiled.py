@@ -1,7 +1,7 @@
 """Networks that are compiled, for inference or for training."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MethodType
 
@@ -12,14 +12,10 @@ from torch import Tensor, nn
 
 from .classifiers import RIDEClassifier
 from .layers import MoELayer
+from .layers.batch_norm_by_image import compile_as_before, compile_by_image
 
-#: Options of :func:`torch.compile` that make BatchNorm faster in training on CPUs:
-#: threads share its sums by position, where each would take some channels, and mean
-#: and variance are a sum each, in place of Welford's recurrence.
-CPU_OPTIONS = {
-    'cpp.enable_tiling_heuristics': False,
-    'cpp.use_two_step_variance_threshold': 2**30,
-}
+#: Options of :func:`torch.compile` that make BatchNorm faster in training on CPUs.
+CPU_OPTIONS = {'cpp.enable_tiling_heuristics': False}
 
 
 class CompiledFeatures:
@@ -87,14 +83,25 @@ class CompiledForward:
     Args:
         backbone: Its ``forward`` is left as it is.
         batch_size: Images of a whole batch, N.
+        options: Further ones of :func:`torch.compile`, over :data:`CPU_OPTIONS`.
     """
 
-    def __init__(self, backbone: nn.Module, batch_size: int) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        batch_size: int,
+        options: Mapping[str, object] | None = None,
+    ) -> None:
         self._backbone = backbone
         self._before = vars(backbone).get('forward')
         self._plain = backbone.forward
         self._batch_size = batch_size
-        options = {'fallback_random': True} | known_options(CPU_OPTIONS)
+        options = (
+            {'fallback_random': True}
+            | {name: v for name, v in CPU_OPTIONS.items() if name in option_names()}
+            | dict(options or {})
+        )
+        compile_by_image(backbone)
         self._compiled = torch.compile(self._plain, dynamic=False, options=options)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -109,27 +116,30 @@ class CompiledForward:
 
     def remove(self) -> None:
         """Give the backbone the ``forward`` back that it had."""
+        compile_as_before(self._backbone)
         if self._before is None:
             del self._backbone.forward
         else:
             self._backbone.forward = self._before
 
 
-def compile_for_training(model: nn.Module, batch_size: int) -> None:
+def compile_for_training(
+    model: nn.Module, batch_size: int, options: Mapping[str, object] | None = None
+) -> None:
     """Let a classifier train with a compiled backbone, in place.
 
     Args:
         model: The classifier.
         batch_size: Images of a whole batch, N.
+        options: Further ones of :func:`torch.compile`, over :data:`CPU_OPTIONS`.
     """
     restore_backbone(model)
-    model.backbone.forward = CompiledForward(model.backbone, batch_size)
+    model.backbone.forward = CompiledForward(model.backbone, batch_size, options)
 
 
-def known_options(options: dict[str, object]) -> dict[str, object]:
-    """Those options of :func:`torch.compile` that the installed PyTorch has."""
-    known = torch._inductor.list_options()
-    return {name: value for name, value in options.items() if name in known}
+def option_names() -> frozenset[str]:
+    """Options of :func:`torch.compile` that the installed PyTorch has."""
+    return frozenset(torch._inductor.list_options())
 
 
 def restore_backbone(model: nn.Module) -> None:

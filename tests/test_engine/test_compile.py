@@ -17,10 +17,15 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
-from ride_mm.engine.hooks.compile import why_no_whole_batch, why_not_compile
+from ride_mm.engine.hooks.compile import (
+    CompileHook,
+    why_no_whole_batch,
+    why_not_compile,
+)
+from ride_mm.models import compiled
 from ride_mm.models.compiled import (
+    CPU_OPTIONS,
     compile_for_training,
-    known_options,
     restore_backbone,
 )
 from ride_mm.structures import LabelBatch
@@ -203,6 +208,24 @@ def test_a_set_without_a_whole_batch_is_not_compiled():
     assert 'sizes of their own' in why_no_whole_batch(by_own_size)
 
 
-def test_options_of_another_pytorch_are_left_out():
-    options = {'cpp.simdlen': 8, 'cpp.of_another_version': 1}
-    assert known_options(options) == {'cpp.simdlen': 8}
+def options_of(monkeypatch, **hook) -> dict:
+    """Those that reach ``torch.compile``."""
+    found = []
+    monkeypatch.setattr(torch, 'compile', lambda f, **kwargs: found.append(kwargs))
+    compile_for_training(ride(), 8, CompileHook(**hook).options)
+    return found[0]['options']
+
+
+def test_options_may_be_nested_and_win(monkeypatch):
+    assert options_of(monkeypatch) == {'fallback_random': True, **CPU_OPTIONS}
+    nested = {'cpp': {'simdlen': 8, 'enable_tiling_heuristics': True}}
+    got = options_of(monkeypatch, options={**nested, 'cpp_wrapper': True})
+    assert got['cpp.simdlen'] == 8 and got['cpp_wrapper']
+    assert got['cpp.enable_tiling_heuristics']
+    with pytest.raises(ValueError, match=r"such as cpp_wrapper.*got \['cp_wrapper"):
+        CompileHook(options={'cp_wrapper': True})
+
+
+def test_options_of_another_pytorch_are_left_out(monkeypatch):
+    monkeypatch.setattr(compiled, 'option_names', lambda: frozenset({'cpp.simdlen'}))
+    assert options_of(monkeypatch) == {'fallback_random': True}

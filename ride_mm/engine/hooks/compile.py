@@ -1,5 +1,8 @@
 """Hook that trains with a compiled backbone."""
 
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -10,6 +13,7 @@ from torch.utils.data import DataLoader
 from ...models.compiled import (
     check_can_compile,
     compile_for_training,
+    option_names,
     restore_backbone,
 )
 from ...models.layers import MoELayer
@@ -30,10 +34,17 @@ class CompileHook(Hook):
 
     Args:
         enable: Whether to compile.
+        options: Further options of ``torch.compile``, those that
+            ``torch._inductor.list_options()`` names. Parts of a name that dots
+            separate may be nested, so that a command line can set them:
+            ``default_hooks.compile.options.cpp.simdlen=256``.
     """
 
-    def __init__(self, enable: bool = True) -> None:
+    def __init__(
+        self, enable: bool = True, options: Mapping[str, object] | None = None
+    ) -> None:
         self.enable = enable
+        self.options = compile_options(options or {})
 
     def before_train(self, runner: Runner) -> None:
         """Put the compiled ``forward`` in the place of the backbone's.
@@ -54,11 +65,35 @@ class CompileHook(Hook):
         runner.logger.info(
             'The backbone is compiled at the first step, which may take a minute.'
         )
-        compile_for_training(model, batch_size_of(loader))
+        compile_for_training(model, batch_size_of(loader), self.options)
 
     def after_train(self, runner: Runner) -> None:
         """Give the backbone its own ``forward`` back."""
         restore_backbone(bare_model(runner.model))
+
+
+def compile_options(nested: Mapping[str, object]) -> dict[str, object]:
+    """Options of ``torch.compile`` by their whole names.
+
+    Raises:
+        ValueError: If the installed PyTorch has no such option.
+    """
+    options = dict(_flat(nested))
+    if unknown := sorted(options.keys() - option_names()):
+        near = get_close_matches(unknown[0], option_names(), n=3)
+        raise ValueError(
+            'CompileHook.options: expected names that torch._inductor.list_options() '
+            f'has{", such as " + ", ".join(near) if near else ""}, got {unknown}'
+        )
+    return options
+
+
+def _flat(nested: Mapping[str, object], prefix: str = '') -> Iterator[tuple]:
+    for name, value in nested.items():
+        if isinstance(value, Mapping) and prefix + name not in option_names():
+            yield from _flat(value, f'{prefix}{name}.')
+        else:
+            yield prefix + name, value
 
 
 def why_not_compile(model: nn.Module) -> str | None:

@@ -1,0 +1,148 @@
+"""BatchNorm image by image equals PyTorch's, and is used where a step is compiled."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ride_mm.models.layers import GroupedBatchNorm2d
+from ride_mm.models.layers.batch_norm_by_image import (
+    BatchNormByImage,
+    compile_as_before,
+    compile_by_image,
+)
+
+EPS = 1e-5
+
+
+def inputs(dtype=torch.float64, mean=0.0):
+    """Images (6, 3, 4, 5), weight, bias, and a gradient of the result."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    x = (draw(6, 3, 4, 5) * torch.tensor([1, 2, 3])[:, None, None] + mean).to(dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    weight, bias = draw(2, 3).to(wide)
+    return x, weight, bias, draw(6, 3, 4, 5).to(dtype)
+
+
+def results(normalise, x, weight, bias, grad):
+    """What it gives, and the gradients of its three arguments."""
+    leaves = [value.clone().requires_grad_() for value in (x, weight, bias)]
+    out = normalise(*leaves)
+    return [out.detach(), *torch.autograd.grad(out, leaves, grad)]
+
+
+def by_image(x, weight, bias):
+    return BatchNormByImage.apply(x, weight, bias, EPS)[0]
+
+
+def by_pytorch(x, weight, bias):
+    return F.batch_norm(x, None, None, weight, bias, training=True, eps=EPS)
+
+
+def far(values, expected):
+    """The largest distance of any result, relative to its size."""
+    return max(
+        ((value.double() - other).norm() / other.norm()).item()
+        for value, other in zip(values, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_values_and_gradients_are_those_of_pytorch(layout):
+    x, *rest = inputs()
+    x = x.contiguous(memory_format=layout)
+    assert far(results(by_image, x, *rest), results(by_pytorch, x, *rest)) < 1e-12
+
+
+def test_statistics_are_those_of_the_batch():
+    x, weight, bias, _ = inputs()
+    _, mean, var, inverse = BatchNormByImage.apply(x, weight, bias, EPS)
+    torch.testing.assert_close(mean, x.mean((0, 2, 3)))
+    torch.testing.assert_close(var, x.var((0, 2, 3), correction=0))
+    torch.testing.assert_close(inverse, (var + EPS).rsqrt())
+
+
+@pytest.mark.parametrize('mean', [0, 1000])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_rounds_about_as_little_as_pytorch(dtype, mean):
+    if dtype == torch.bfloat16 and mean:
+        mean = 50  # it has 8 bits: at 1000 the values are multiples of 4
+    given = inputs(dtype, mean)
+    exact = results(by_pytorch, *(value.double() for value in given))
+    errors = [far(results(f, *given), exact) for f in (by_image, by_pytorch)]
+    assert 0 < errors[0] <= 2 * errors[1]
+
+
+def test_gradient_agrees_with_differences():
+    x, weight, bias, _ = inputs()
+    leaves = [value.requires_grad_() for value in (x[:3, :, :2, :2].clone(), weight)]
+    assert torch.autograd.gradcheck(lambda x, w: by_image(x, w, bias), leaves)
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        GroupedBatchNorm2d(4, images_per_group=2),
+        nn.BatchNorm2d(4, affine=False),
+        nn.BatchNorm2d(4, track_running_stats=False),
+        nn.BatchNorm2d(4, momentum=None),
+    )
+
+
+def step(model, forward):
+    """The result, each gradient and each buffer after a step."""
+    x = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    out = forward(x)
+    out.sin().sum().backward()
+    found = {'out': out.detach()} | dict(model.named_buffers())
+    return found | {n: p.grad for n, p in model.named_parameters()}
+
+
+def test_only_layers_that_it_can_stand_for_are_changed_and_all_come_back():
+    model = network()
+    compile_by_image(model)
+    changed = [name for name, part in model.named_children() if 'forward' in vars(part)]
+    assert changed == ['1', '5']  # without a momentum it says no when it is called
+    compile_as_before(model)
+    assert not any('forward' in vars(part) for part in model)
+
+
+def test_nothing_changes_where_nothing_is_compiled(monkeypatch):
+    monkeypatch.setattr(BatchNormByImage, 'apply', None)
+    plain, changed = network(), network()
+    compile_by_image(changed)
+    got = step(changed, changed)
+    for name, value in step(plain, plain).items():
+        assert torch.equal(got[name], value), name
+
+
+def test_a_copy_normalises_with_its_own_weights():
+    model = network()
+    compile_by_image(model)
+    copied = copy.deepcopy(model)
+    copied[1].weight.data.zero_()
+    assert not copied[1](torch.randn(2, 4, 3, 3)).any()
+    assert model[1].weight.all()
+
+
+def test_graphs_have_it_where_it_stands_for_a_layer():
+    targets = []
+
+    def backend(graph, inputs):
+        targets.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    plain, compiled = network(), network()
+    compile_by_image(compiled)
+    got = step(compiled, torch.compile(compiled, backend=backend))
+    assert sum('autograd_function_apply' in target for target in targets) == 1
+    for name, value in step(plain, plain).items():
+        torch.testing.assert_close(got[name], value, msg=name)
