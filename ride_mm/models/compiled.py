@@ -1,18 +1,17 @@
 """Networks that are compiled, for inference or for training."""
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import MethodType
 
 import torch
+import torch._functorch.config as functorch
 import torch._inductor.config as inductor
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor, nn
 
 from .classifiers import RIDEClassifier
 from .layers import MoELayer
-from .layers.batch_norm_by_image import compile_as_before, compile_by_image
+from .layers.batch_norm_by_image import batch_norm_compiled_by_image
 
 #: Options of :func:`torch.compile` that make BatchNorm faster in training on CPUs.
 CPU_OPTIONS = {'cpp.enable_tiling_heuristics': False}
@@ -71,70 +70,105 @@ def compile_for_inference(model: ImageClassifier) -> None:
     model.extract_feat = CompiledFeatures(model)
 
 
-class CompiledForward:
-    """A backbone's ``forward`` for training, compiled by ``torch.compile``.
+class CompiledTraining:
+    """A classifier's ``extract_feat`` for training, compiled by ``torch.compile``.
 
-    BatchNorm, ReLU and additions of forward and backward pass are fused; values and
-    gradients differ from the plain ones by rounding. What is random draws the same
-    numbers. Only whole batches in training mode are compiled, which takes up to a
-    minute: validation and a smaller last batch are computed as before. A copy of the
-    backbone has its plain ``forward``.
+    BatchNorm, ReLU, additions and pooling of forward and backward pass are fused;
+    values and gradients differ from the plain ones by rounding. What is random draws
+    the same numbers. Only whole batches in training mode are compiled, which takes up
+    to a minute: validation and a smaller last batch are computed as before. A copy of
+    the classifier, in a file too, has the plain ``extract_feat`` of its class.
 
     Args:
-        backbone: Its ``forward`` is left as it is.
+        model: Its ``extract_feat`` is left as it is.
         batch_size: Images of a whole batch, N.
         options: Further ones of :func:`torch.compile`, over :data:`CPU_OPTIONS`.
+
+    Raises:
+        ValueError: If an option has a value that it cannot have.
     """
 
     def __init__(
         self,
-        backbone: nn.Module,
+        model: ImageClassifier,
         batch_size: int,
         options: Mapping[str, object] | None = None,
     ) -> None:
-        self._backbone = backbone
-        self._before = vars(backbone).get('forward')
-        self._plain = backbone.forward
+        self._model = model
+        self._before = vars(model).get('extract_feat')
+        self._plain = model.extract_feat
         self._batch_size = batch_size
-        options = (
-            {'fallback_random': True}
-            | {name: v for name, v in CPU_OPTIONS.items() if name in option_names()}
-            | dict(options or {})
-        )
-        compile_by_image(backbone)
-        self._compiled = torch.compile(self._plain, dynamic=False, options=options)
+        self._compiled = compile_with(self._plain, training_options(options))
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map images (N, 3, H, W) to feature maps."""
-        if not self._backbone.training or len(x) != self._batch_size:
-            return self._plain(x)
-        return self._compiled(x)
+    def __call__(self, inputs: Tensor, *args: str, **kwargs: str) -> tuple[Tensor, ...]:
+        """Map images (N, 3, H, W) to features, (N, D) each, or to those of a stage."""
+        whole = self._model.training and len(inputs) == self._batch_size
+        if not whole or args or kwargs:
+            return self._plain(inputs, *args, **kwargs)
+        with _told(), batch_norm_compiled_by_image(), graph_settings():
+            return self._compiled(inputs)
 
-    def __deepcopy__(self, memo: dict) -> MethodType:
-        backbone = copy.deepcopy(self._backbone, memo)
-        return MethodType(type(backbone).forward, backbone)
+    def __reduce__(self) -> tuple:
+        # While a copy is made, or a file read, it has no attribute of its own yet.
+        return getattr, (self._model, 'extract_feat')
 
     def remove(self) -> None:
-        """Give the backbone the ``forward`` back that it had."""
-        compile_as_before(self._backbone)
+        """Give the classifier the ``extract_feat`` back that it had."""
         if self._before is None:
-            del self._backbone.forward
+            del self._model.extract_feat
         else:
-            self._backbone.forward = self._before
+            self._model.extract_feat = self._before
 
 
 def compile_for_training(
-    model: nn.Module, batch_size: int, options: Mapping[str, object] | None = None
+    model: ImageClassifier,
+    batch_size: int,
+    options: Mapping[str, object] | None = None,
 ) -> None:
-    """Let a classifier train with a compiled backbone, in place.
+    """Let a classifier compute its features for training by compiled code, in place.
 
     Args:
         model: The classifier.
         batch_size: Images of a whole batch, N.
         options: Further ones of :func:`torch.compile`, over :data:`CPU_OPTIONS`.
+
+    Raises:
+        ValueError: If an option has a value that it cannot have.
     """
-    restore_backbone(model)
-    model.backbone.forward = CompiledForward(model.backbone, batch_size, options)
+    restore_plain(model)
+    model.extract_feat = CompiledTraining(model, batch_size, options)
+
+
+def training_options(options: Mapping[str, object] | None) -> dict[str, object]:
+    """All options of :func:`torch.compile`, of those that the installed PyTorch has."""
+    known = {name: v for name, v in CPU_OPTIONS.items() if name in option_names()}
+    return {'fallback_random': True} | known | dict(options or {})
+
+
+def compile_with(function: Callable, options: Mapping[str, object]) -> Callable:
+    """Compile a function for inputs of one size.
+
+    Raises:
+        ValueError: If an option has a value that it cannot have.
+    """
+    try:
+        return torch.compile(function, dynamic=False, options=dict(options))
+    except RuntimeError as err:
+        raise ValueError(
+            f'CompileHook.options: expected values that torch.compile takes, got {err}'
+        ) from err
+
+
+@contextmanager
+def graph_settings() -> Iterator[None]:
+    """Let the backward pass compute anew what is needed far from where it was.
+
+    Else masks of ReLU are kept as booleans, which compiled code for CPUs takes long to
+    write and read.
+    """
+    name = 'ban_recompute_used_far_apart'
+    with functorch.patch({name: False} if hasattr(functorch, name) else {}):
+        yield
 
 
 def option_names() -> frozenset[str]:
@@ -142,27 +176,29 @@ def option_names() -> frozenset[str]:
     return frozenset(torch._inductor.list_options())
 
 
-def restore_backbone(model: nn.Module) -> None:
+def restore_plain(model: nn.Module) -> None:
     """Undo :func:`compile_for_training`; other models are left alone."""
     if trains_compiled(model):
-        model.backbone.forward.remove()
+        model.extract_feat.remove()
 
 
 def trains_compiled(model: nn.Module) -> bool:
-    """Whether a model's backbone is compiled for training."""
-    backbone = getattr(model, 'backbone', None)
-    return isinstance(getattr(backbone, 'forward', None), CompiledForward)
+    """Whether a model computes its features for training by compiled code."""
+    return isinstance(getattr(model, 'extract_feat', None), CompiledTraining)
 
 
-def check_can_compile(device: torch.device) -> None:
+def check_can_compile(
+    device: torch.device, options: Mapping[str, object] | None = None
+) -> None:
     """Compile something small, with its gradient.
 
     Raises:
         RuntimeError: If nothing can be compiled for this device.
+        ValueError: If an option has a value that it cannot have.
     """
     x = torch.ones(8, device=device, requires_grad=True)
     with _told():
-        torch.compile(lambda x: x.sin())(x).sum().backward()
+        compile_with(torch.sin, training_options(options))(x).sum().backward()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Training with a compiled backbone: equal to that of the plain one up to rounding."""
 
 import copy
+import io
 
 import pytest
 import torch
@@ -26,7 +27,8 @@ from ride_mm.models import compiled
 from ride_mm.models.compiled import (
     CPU_OPTIONS,
     compile_for_training,
-    restore_backbone,
+    restore_plain,
+    trains_compiled,
 )
 from ride_mm.structures import LabelBatch
 
@@ -137,34 +139,34 @@ def test_only_whole_batches_in_training_are_compiled(monkeypatch):
     compile_for_training(model, batch_size=4)
     images = torch.zeros(4, 3, 8, 8)
 
-    def was_compiled(images):
+    def was_compiled(images, *stage):
         with torch.no_grad():
-            plain = type(model.backbone).forward(model.backbone, images)
-            return torch.equal(model.backbone(images)[0], plain[0] + 1)
+            plain = type(model).extract_feat(model, images, *stage)
+            return torch.equal(model.extract_feat(images, *stage)[0], plain[0] + 1)
 
     assert was_compiled(images)
+    assert not was_compiled(images, 'backbone')
     assert not was_compiled(images[:3])
     model.eval()
     assert not was_compiled(images)
 
 
-def test_checkpoints_and_backbone_are_the_plain_ones(tmp_path, monkeypatch):
+def test_checkpoints_and_model_are_the_plain_ones(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, 'compile', lambda function, **kwargs: function)
     plain = train(tmp_path / 'plain')
     forget_runs()
     runner = run_tiny(tmp_path / 'compiled', **COMPILED)
     assert checkpoint_digest(tmp_path / 'compiled/epoch_3.pth') == plain
-    assert 'forward' not in vars(runner.model.backbone)
+    assert 'extract_feat' not in vars(runner.model)
 
 
 def test_says_why_a_backbone_is_not_compiled():
     assert why_not_compile(ride()) is None
     assert 'only routers' in why_not_compile(ride(type='RouterHead'))
-    assert 'has none' in why_not_compile(nn.Linear(1, 1))
+    assert 'no ImageClassifier, but a Linear' in why_not_compile(nn.Linear(1, 1))
     sizes = dict(embed_dims=32, num_layers=2, num_heads=4, feedforward_channels=64)
     backbone = dict(type='VMoE', arch=sizes, img_size=8, patch_size=2)
-    vmoe = nn.Module()
-    vmoe.backbone = MODELS.build(dict(backbone, moe=dict(num_experts=4)))
+    vmoe = ImageClassifier(dict(backbone, moe=dict(num_experts=4)))
     assert 'V-MoE' in why_not_compile(vmoe)
 
 
@@ -180,30 +182,50 @@ def test_a_machine_without_compiler_is_told_before_the_first_batch(
         run_tiny(tmp_path, **COMPILED)
 
 
-def test_a_copy_is_plain_and_what_was_there_comes_back(monkeypatch):
+def in_a_file(model: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize('copied', [copy.deepcopy, in_a_file])
+def test_a_copy_is_plain(monkeypatch, copied):
     monkeypatch.setattr(torch, 'compile', lambda function, **kwargs: None)
     model = ride()
-    images = torch.zeros(2, 3, 8, 8)
+    compile_for_training(model, batch_size=2)
+    other = copied(model)
+    with torch.no_grad():
+        other.backbone.conv1.weight.zero_()
+        assert len(other.extract_feat(torch.zeros(2, 3, 8, 8))) == 2
+    assert model.backbone.conv1.weight.any()
+    assert trains_compiled(model) and not trains_compiled(other)
+    restore_plain(other)
+    assert other.extract_feat.__func__ is type(model).extract_feat
+
+
+def test_what_was_there_comes_back(monkeypatch):
+    monkeypatch.setattr(torch, 'compile', lambda function, **kwargs: None)
+    model = ride()
 
     def own(x):
         return (x,)
 
-    model.backbone.forward = own
+    model.extract_feat = own
     for _ in range(2):
         compile_for_training(model, batch_size=2)
-    copied = copy.deepcopy(model)
-    with torch.no_grad():
-        copied.backbone.conv1.weight.zero_()
-        assert len(copied.backbone(images)) == 2
-    assert model.backbone.conv1.weight.any()
-    restore_backbone(model)
-    assert model.backbone.forward is own
+    restore_plain(model)
+    assert model.extract_feat is own
+    restore_plain(model)
+    assert model.extract_feat is own
 
 
 def test_a_set_without_a_whole_batch_is_not_compiled():
     images = [torch.zeros(3)] * 7
     assert why_no_whole_batch(DataLoader(images, 7)) is None
     assert 'of 8 images, with 7' in why_no_whole_batch(DataLoader(images, 8))
+    assert why_no_whole_batch(DataLoader(images, 8, sampler=[0] * 8)) is None
+    assert 'with 4' in why_no_whole_batch(DataLoader(images, 7, sampler=[0] * 4))
     by_own_size = DataLoader(images, batch_sampler=[[0, 1], [2]])
     assert 'sizes of their own' in why_no_whole_batch(by_own_size)
 
@@ -218,12 +240,25 @@ def options_of(monkeypatch, **hook) -> dict:
 
 def test_options_may_be_nested_and_win(monkeypatch):
     assert options_of(monkeypatch) == {'fallback_random': True, **CPU_OPTIONS}
-    nested = {'cpp': {'simdlen': 8, 'enable_tiling_heuristics': True}}
+    nested = {'cpp': {'simdlen': 256, 'enable_tiling_heuristics': True}}
     got = options_of(monkeypatch, options={**nested, 'cpp_wrapper': True})
-    assert got['cpp.simdlen'] == 8 and got['cpp_wrapper']
+    assert got['cpp.simdlen'] == 256 and got['cpp_wrapper']
     assert got['cpp.enable_tiling_heuristics']
     with pytest.raises(ValueError, match=r"such as cpp_wrapper.*got \['cp_wrapper"):
         CompileHook(options={'cp_wrapper': True})
+
+
+@pytest.mark.parametrize('options', [True, ['cpp_wrapper'], {1: 2}])
+def test_what_are_no_options_is_refused(options):
+    with pytest.raises(ValueError, match=r'CompileHook\.options: expected'):
+        CompileHook(options=options)
+
+
+def test_wrong_values_are_refused_and_change_nothing():
+    model = ride()
+    with pytest.raises(ValueError, match=r'CompileHook\.options: expected .*bool'):
+        compile_for_training(model, 8, {'max_autotune': 'yes'})
+    assert 'extract_feat' not in vars(model)
 
 
 def test_options_of_another_pytorch_are_left_out(monkeypatch):

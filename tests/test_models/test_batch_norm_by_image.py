@@ -1,18 +1,19 @@
 """BatchNorm image by image equals PyTorch's, and is used where a step is compiled."""
 
-import copy
+import re
 
 import pytest
 import torch
 import torch.nn.functional as F
+from engine_helpers import needs_compiler
 from torch import nn
 
+from ride_mm.models.compiled import CPU_OPTIONS
 from ride_mm.models.layers import GroupedBatchNorm2d
 from ride_mm.models.layers import batch_norm_by_image as module
 from ride_mm.models.layers.batch_norm_by_image import (
     batch_norm_by_image,
-    compile_as_before,
-    compile_by_image,
+    batch_norm_compiled_by_image,
 )
 
 EPS = 1e-5
@@ -90,10 +91,11 @@ def network():
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 4, 3),
-        nn.BatchNorm2d(4),
+        nn.BatchNorm2d(4, momentum=0.3, eps=0.1),
         GroupedBatchNorm2d(4, images_per_group=2),
         nn.BatchNorm2d(4, affine=False),
         nn.BatchNorm2d(4, track_running_stats=False),
+        nn.BatchNorm2d(4).eval(),
         nn.BatchNorm2d(4, momentum=None),
     )
 
@@ -107,63 +109,81 @@ def step(model, forward):
     return found | {n: p.grad for n, p in model.named_parameters()}
 
 
-def test_only_layers_that_it_can_stand_for_are_changed_and_all_come_back():
-    model = network()
-    compile_by_image(model)
-    changed = [name for name, part in model.named_children() if 'forward' in vars(part)]
-    assert changed == ['1']
-    compile_as_before(model)
-    assert not any('forward' in vars(part) for part in model)
-
-
 def test_nothing_changes_where_nothing_is_compiled(monkeypatch):
     monkeypatch.setattr(module, 'batch_norm_by_image', None)
     plain, changed = network(), network()
-    compile_by_image(changed)
-    got = step(changed, changed)
-    for name, value in step(plain, plain).items():
+    expected = step(plain, plain)
+    with batch_norm_compiled_by_image():
+        got = step(changed, changed)
+    for name, value in expected.items():
         assert torch.equal(got[name], value), name
 
 
-def test_a_copy_normalises_with_its_own_weights():
-    model = network()
-    compile_by_image(model)
-    copied = copy.deepcopy(model)
-    copied[1].weight.data.zero_()
-    assert not copied[1](torch.randn(2, 4, 3, 3)).any()
-    assert model[1].weight.all()
+def test_what_was_there_comes_back_after_an_error():
+    before = nn.BatchNorm2d.forward
+    with pytest.raises(ZeroDivisionError), batch_norm_compiled_by_image():
+        assert nn.BatchNorm2d.forward is not before
+        raise ZeroDivisionError
+    assert nn.BatchNorm2d.forward is before
 
 
-def compiled_step(model):
-    """A step, and the operators of its graph."""
+def operators(forward, *args):
+    """What it gives, compiled, and how often its graphs have PyTorch's BatchNorm."""
     targets = []
 
     def backend(graph, inputs):
         targets.extend(str(node.target) for node in graph.graph.nodes)
         return graph.forward
 
-    return step(model, torch.compile(model, backend=backend)), targets
+    torch._dynamo.reset()
+    result = forward(torch.compile(args[0], backend=backend), *args[1:])
+    return result, sum('batch_norm' in target for target in targets)
 
 
 def test_graphs_have_it_where_it_stands_for_a_layer():
     # Not the last one, which needs a number in Python and so breaks the graph.
     plain, changed = network()[:-1], network()[:-1]
-    compile_by_image(changed)
-    expected, plain_targets = compiled_step(plain)
-    got, targets = compiled_step(changed)
-    norms, others = (
-        sum('batch_norm' in target for target in found)
-        for found in (plain_targets, targets)
-    )
+    expected, norms = operators(lambda f: step(plain, f), plain)
+    with batch_norm_compiled_by_image():
+        got, others = operators(lambda f: step(changed, f), changed)
     assert others == norms - 1 > 0
     for name, value in expected.items():
         torch.testing.assert_close(got[name], value, msg=name)
 
 
+@pytest.mark.parametrize(
+    ('shape', 'device'), [((4, 3, 2, 2), 'meta'), ((1, 3, 1, 1), 'cpu')]
+)
+def test_gpus_and_single_values_are_left_to_pytorch(shape, device):
+    norm = nn.BatchNorm2d(3)
+    x = torch.empty(shape, device=device)
+    assert module._can_stand_for(norm, torch.empty(4, 3, 2, 2))
+    assert not module._can_stand_for(norm, x)
+
+
+def test_other_inputs_get_the_error_of_pytorch():
+    compiled = torch.compile(nn.BatchNorm2d(3), backend='eager')
+    with batch_norm_compiled_by_image(), pytest.raises(Exception, match='expected 4D'):
+        compiled(torch.zeros(4, 3))
+
+
 def test_a_network_in_half_precision_keeps_its_statistics_so():
     model = nn.Sequential(nn.BatchNorm2d(3)).to(torch.bfloat16)
-    compile_by_image(model)
     x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
-    out = torch.compile(model, backend='eager')(x.to(torch.bfloat16))
+    with batch_norm_compiled_by_image():
+        out = torch.compile(model, backend='eager')(x.to(torch.bfloat16))
     assert out.dtype == model[0].running_mean.dtype == torch.bfloat16
     assert model[0].running_mean.any()
+
+
+@needs_compiler
+def test_an_image_is_read_once_for_its_sum_and_its_deviations():
+    from torch._inductor.utils import run_and_get_cpp_code
+
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.BatchNorm2d(16))
+    x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    forward = torch.compile(model, options={'fx_graph_cache': False, **CPU_OPTIONS})
+    with batch_norm_compiled_by_image():
+        _, code = run_and_get_cpp_code(lambda: forward(x).sum().backward())
+    two_sums_in_a_loop = r'x0<\S*4L.*?\n(?:(?!x0<).)*x2<\S*25L(?:(?!x0<).)*x2<\S*25L'
+    assert re.search(two_sums_in_a_loop, code, re.DOTALL)

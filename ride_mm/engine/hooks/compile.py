@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
-from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import HOOKS
 from torch import nn
 from torch.utils.data import DataLoader
@@ -14,7 +14,7 @@ from ...models.compiled import (
     check_can_compile,
     compile_for_training,
     option_names,
-    restore_backbone,
+    restore_plain,
 )
 from ...models.layers import MoELayer
 from .bare_model import bare_model
@@ -23,10 +23,10 @@ from .schedule_guard import batch_size_of
 
 @HOOKS.register_module()
 class CompileHook(Hook):
-    """Compiles the forward and backward pass of the backbone, all experts together.
+    """Compiles forward and backward pass of backbone and neck, all experts together.
 
     The first step takes up to a minute longer; ``docs/speed.md`` says what the others
-    gain. :class:`~ride_mm.models.compiled.CompiledForward` says what is compiled. The
+    gain. :class:`~ride_mm.models.compiled.CompiledTraining` says what is compiled. The
     state dict and checkpoints are those of the plain network; one may be resumed with
     the other, and the values then differ by rounding.
 
@@ -47,13 +47,14 @@ class CompileHook(Hook):
         self.options = compile_options(options or {})
 
     def before_train(self, runner: Runner) -> None:
-        """Put the compiled ``forward`` in the place of the backbone's.
+        """Put the compiled ``extract_feat`` in the place of the model's.
 
         Raises:
             RuntimeError: If nothing can be compiled here.
+            ValueError: If an option has a value that it cannot have.
         """
         model = bare_model(runner.model)
-        restore_backbone(model)
+        restore_plain(model)
         if not self.enable:
             return
         loader = runner.train_dataloader
@@ -61,15 +62,15 @@ class CompileHook(Hook):
         if reason is not None:
             runner.logger.info(f'The backbone is not compiled: {reason}.')
             return
-        check_can_compile(next(model.parameters()).device)
+        check_can_compile(next(model.parameters()).device, self.options)
         runner.logger.info(
             'The backbone is compiled at the first step, which may take a minute.'
         )
         compile_for_training(model, batch_size_of(loader), self.options)
 
     def after_train(self, runner: Runner) -> None:
-        """Give the backbone its own ``forward`` back."""
-        restore_backbone(bare_model(runner.model))
+        """Give the model its own ``extract_feat`` back."""
+        restore_plain(bare_model(runner.model))
 
 
 def compile_options(nested: Mapping[str, object]) -> dict[str, object]:
@@ -78,6 +79,10 @@ def compile_options(nested: Mapping[str, object]) -> dict[str, object]:
     Raises:
         ValueError: If the installed PyTorch has no such option.
     """
+    if not isinstance(nested, Mapping):
+        raise ValueError(
+            f'CompileHook.options: expected a dictionary of options, got {nested!r}'
+        )
     options = dict(_flat(nested))
     if unknown := sorted(options.keys() - option_names()):
         near = get_close_matches(unknown[0], option_names(), n=3)
@@ -89,7 +94,8 @@ def compile_options(nested: Mapping[str, object]) -> dict[str, object]:
 
 
 def _flat(nested: Mapping[str, object], prefix: str = '') -> Iterator[tuple]:
-    for name, value in nested.items():
+    for key, value in nested.items():
+        name = str(key)
         if isinstance(value, Mapping) and prefix + name not in option_names():
             yield from _flat(value, f'{prefix}{name}.')
         else:
@@ -98,19 +104,20 @@ def _flat(nested: Mapping[str, object], prefix: str = '') -> Iterator[tuple]:
 
 def why_not_compile(model: nn.Module) -> str | None:
     """Why compiling a classifier would not help, in words; None if it would."""
-    backbone = getattr(model, 'backbone', None)
-    if backbone is None:
-        return 'the model has none'
+    if not isinstance(model, ImageClassifier):
+        return f'the model is no ImageClassifier, but a {type(model).__name__}'
     if getattr(model, 'routed', False):
         return 'it does not learn, only routers do'
-    if any(isinstance(part, MoELayer) for part in backbone.modules()):
+    if any(isinstance(part, MoELayer) for part in model.backbone.modules()):
         return "a V-MoE's experts take as many tokens as come"
     return None
 
 
 def why_no_whole_batch(loader: DataLoader) -> str | None:
     """Why no batch is as large as the loader says, in words; None if some are."""
-    size, images = batch_size_of(loader), len(loader.dataset) // get_world_size()
+    # A sampler counts the images of its own process.
+    sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
+    size, images = batch_size_of(loader), len(sampler)
     if size == 0:
         return 'batches have sizes of their own'
     if images < size:
