@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain.registry import DATASETS
 from torch import Tensor, nn
 
-from ..engine.checkpoint_io import CheckpointError
+from ..engine.checkpoint_io import CheckpointError, model_tensors
 from ..engine.hooks.fit_check import first_of, load_all_weights, not_finite
 from ..models.heads import RouterHead
 from ..utils import find_config
@@ -125,37 +124,13 @@ def load_weights(model: nn.Module, checkpoint: str | Path) -> dict[str, Any]:
             another shape or not finite, or ``meta`` is no dictionary.
         FileNotFoundError: If there is no such file.
     """
-    content = _content_of(str(checkpoint))
-    weights = content.get('state_dict', content) if isinstance(content, dict) else None
-    tensors = {
-        name: value
-        for name, value in (weights or {}).items()
-        if isinstance(value, Tensor)
-    }
-    if not tensors:
-        raise CheckpointError(
-            f'{checkpoint}: expected the tensors of a model, got a '
-            f'{type(content).__name__} without'
-        )
+    content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu', 'silent')
+    tensors = model_tensors(content, checkpoint)
     meta = content.get('meta') or {}
     _check_mapping(checkpoint, 'meta', meta)
     _check_mapping(checkpoint, 'meta.dataset_meta', meta.get('dataset_meta') or {})
     load_all_weights(model, tensors, str(checkpoint))
     return meta
-
-
-def _content_of(checkpoint: str) -> Any:
-    try:
-        return CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
-    except CheckpointError:
-        raise
-    except (OSError, HTTPException, RuntimeError, ValueError) as err:
-        if '://' not in checkpoint:
-            raise
-        raise CheckpointError(
-            f'{checkpoint}: expected an address that a checkpoint can be fetched from, '
-            f'got {type(err).__name__}: {err}'
-        ) from err
 
 
 def _check_mapping(checkpoint: str | Path, name: str, value: Any) -> None:

@@ -3,11 +3,11 @@
 import argparse
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
 from .errors import UsageError
+from .outputs import check_outputs
 
 FEW_ROUNDS = 10
 
@@ -54,8 +54,7 @@ def check_benchmark_options(args: argparse.Namespace) -> None:
             raise UsageError(f'--{name}: expected a number >= {least}, got {value}')
     if not 0 < args.seconds < math.inf:
         raise UsageError(f'--seconds: expected a number > 0, got {args.seconds:g}')
-    if args.json is not None and Path(args.json).is_dir():
-        raise UsageError(f'--json: expected a file, got the folder {args.json}')
+    check_outputs({'--json': args.json}, inputs=[getattr(args, 'checkpoint', None)])
 
 
 def rounds_note(rows: Sequence[dict]) -> str:

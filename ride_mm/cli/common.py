@@ -1,6 +1,7 @@
 """What training and testing share: options, configs, data loaders, errors."""
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -31,6 +32,8 @@ INTERRUPTED = 128 + 2
 PATIENCE = 10
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
+# What our own errors are.
+KINDS = (ValueError, TypeError, RuntimeError, OSError, ImportError)
 # Errors whose message says it all; others keep their traceback.
 USER_ERRORS = (
     UsageError,
@@ -91,20 +94,36 @@ def load_config(args: argparse.Namespace, epochs: int | None = None) -> Config:
             path = find_config(args.config)
         except FileNotFoundError as err:
             raise UsageError(str(err)) from None
-        try:
-            cfg = Config.fromfile(path)
-        except OSError as err:  # Of a file that is none.
-            raise UsageError(f'expected a config, got {path}: {err}') from None
+        cfg = read_config(path)
     cfg.merge_from_dict(scale_schedule(cfg, epochs))
     merge_options(cfg, args.cfg_options)
     check_numbers(cfg)
     drop_hooks(cfg)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
+        if not args.work_dir:
+            raise UsageError("--work-dir: expected a folder's name, got ''")
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = f'./work_dirs/{Path(path).stem}'
     return cfg
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config's file.
+
+    Raises:
+        UsageError: If it is none, or cannot be read; other errors of its code pass.
+    """
+    try:
+        return Config.fromfile(path)
+    except SyntaxError as err:
+        if isinstance(err.__context__, KeyboardInterrupt):
+            raise  # MMEngine takes a Ctrl-C, while it formats a config, for it.
+        found = f'line {err.lineno}: {err.msg}'
+    except (OSError, UnicodeDecodeError, ImportError, json.JSONDecodeError) as err:
+        found = str(err)
+    raise UsageError(f'expected a config that can be read, got {path}: {found}')
 
 
 def drop_hooks(cfg: Config) -> None:
@@ -209,7 +228,7 @@ def says_expected(err: Exception) -> bool:
     That is what the package itself raises with the words "expected" or "unusable", not
     what something that it calls does.
     """
-    if not isinstance(err, (ValueError, TypeError, RuntimeError)):
+    if not isinstance(err, KINDS):
         return False
     raised = err.__traceback__
     while raised is not None and raised.tb_next is not None:

@@ -119,10 +119,10 @@ def check_files(args: argparse.Namespace) -> None:
         UsageError: With expected and got.
     """
     local_file(args.source)
-    check_outputs(args, [args.source])
+    check_targets(args, [args.source])
 
 
-def check_outputs(args: argparse.Namespace, sources: Sequence[str | Path]) -> None:
+def check_targets(args: argparse.Namespace, sources: Sequence[str | Path]) -> None:
     """Refuse a checkpoint and a config that must not be written.
 
     Args:

@@ -10,7 +10,7 @@ from ..engine.checkpoint_io import write_atomically
 from ..engine.checkpoint_io.vmoe import VMoEIndex, read_vmoe_index
 from ..version import __version__
 from .common import add_config_options, run_main, say
-from .convert_official import check_outputs, read_config
+from .convert_official import check_targets, read_config
 from .errors import UsageError
 from .official_config import check_config, classes_of
 from .options import merge_options
@@ -111,7 +111,7 @@ def convert(args: argparse.Namespace) -> None:
     except FileNotFoundError as err:
         raise UsageError(str(err)) from None
     shards = [index.shard(number) for number in range(index.shard_count)]
-    check_outputs(args, [f'{index.prefix}.index', *shards])
+    check_targets(args, [f'{index.prefix}.index', *shards])
     base = None if args.base is None else read_config(args.base, args)
     try:
         converted = convert_vmoe(

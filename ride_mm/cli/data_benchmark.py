@@ -21,6 +21,7 @@ from ..engine.hooks.position_seed import wrapped_datasets
 from ..utils.machine import processor_name
 from .common import add_config_options, load_config, run_main, set_dataloader_defaults
 from .errors import UsageError
+from .outputs import check_outputs
 
 COLUMNS = ('workers', 'images/s', 'ms per batch')
 SPLITS = ('train', 'val', 'test')
@@ -79,6 +80,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
             raise UsageError(f'--workers: expected numbers >= 0, got {workers}')
     if args.batches < 1:
         raise UsageError(f'--batches: expected a number >= 1, got {args.batches}')
+    check_outputs({'--json': args.json})
     cfg = load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     name = f'{args.split}_dataloader'
@@ -101,8 +103,6 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         'command': command,
     }
     result = heading | {'loaders': rows, 'pipeline_seconds': steps}
-    if args.json is not None:
-        write_atomically(json.dumps(result, indent=2) + '\n', args.json)
     print('\n'.join(f'{key}: {value}' for key, value in heading.items()))
     table = [
         (
@@ -115,6 +115,8 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     print(f'\n{format_table(COLUMNS, table)}\n')
     table = [(step, f'{1e6 * seconds:.0f}') for step, seconds in steps.items()]
     print(format_table(('one image, one process', 'us'), table))
+    if args.json is not None:
+        write_atomically(json.dumps(result, indent=2) + '\n', args.json)
     return result
 
 

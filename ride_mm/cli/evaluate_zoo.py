@@ -29,7 +29,8 @@ from . import testing
 from .common import add_config_options, run_main
 from .errors import UsageError
 from .flops import image_size
-from .infer_output import check_outputs, json_of, printable
+from .infer_output import json_of, printable
+from .outputs import check_outputs
 from .zoo_files import FoundConfig, config_of, find_checkpoints, same_task
 
 SOME_FAILED, FAILED = 1, 2
@@ -142,7 +143,7 @@ def evaluate_zoo(args: argparse.Namespace) -> list[Row]:
     if not folder.is_dir():
         raise UsageError(f'{folder}: expected a folder, got no such folder')
     checkpoints = find_checkpoints(folder, args.all, args.only)
-    check_outputs({'--json': args.json}, None, [str(path) for path in checkpoints])
+    check_outputs({'--json': args.json}, inputs=[str(path) for path in checkpoints])
     rows = []
     for number, path in enumerate(checkpoints, start=1):
         row = Row(str(path.relative_to(folder)))

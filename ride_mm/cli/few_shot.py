@@ -34,6 +34,7 @@ from .frozen_model import (
     test_pipeline,
     whole_number,
 )
+from .outputs import check_outputs
 
 
 def few_shot_main(argv: Sequence[str] | None = None) -> None:
@@ -109,6 +110,7 @@ def few_shot(args: argparse.Namespace) -> list[FewShotResult]:
     """
     if args.l2 is not None and not 0 < args.l2 < float('inf'):
         raise UsageError(f'--l2: expected a number > 0, got {args.l2}')
+    check_outputs({'--json': args.json}, inputs=[args.config, args.checkpoint])
     shots = sorted(set(args.shots))
     cfg = load_config(args)
     train, test = data_sets(cfg, args)

@@ -16,7 +16,6 @@ from .common import add_config_options, existing_file, load_config, run_main
 from .errors import UsageError
 from .image_files import IMAGE_SUFFIXES, find_images
 from .infer_output import (
-    check_outputs,
     count,
     csv_of,
     draw,
@@ -27,6 +26,7 @@ from .infer_output import (
     printable,
     summarise,
 )
+from .outputs import check_outputs
 
 # In place of a checkpoint: the weights that ride_mm ships.
 SHIPPED = '-'
@@ -148,7 +148,11 @@ def infer(args: argparse.Namespace) -> dict[str, str]:
                 f'{option}: expected a number >= {least}, got {getattr(args, name)}'
             )
     images = find_images(args.images)
-    check_outputs({'--csv': args.csv, '--json': args.json}, args.draw, images)
+    check_outputs(
+        {'--csv': args.csv, '--json': args.json},
+        args.draw,
+        [*images, args.config, args.checkpoint, args.classes],
+    )
     inferencer = build(args)
     start = time.perf_counter()
     results, skipped = classify(inferencer, images, args)

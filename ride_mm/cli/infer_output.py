@@ -6,7 +6,6 @@ import json
 import math
 import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,6 @@ import mmcv
 import torch
 from mmpretrain.structures import DataSample
 from mmpretrain.visualization import UniversalVisualizer
-
-from .errors import UsageError
 
 MAX_CLASSES = 10
 # Shorter side of a picture, in pixels, on which the text can be read.
@@ -170,55 +167,3 @@ def draw(
         text_cfg=dict(parse_math=False),
         out_file=str(path),
     )
-
-
-def check_outputs(
-    files: Mapping[str, str | None], folder: str | None, images: Sequence[str]
-) -> None:
-    """Refuse places that cannot be written to, before anything is computed.
-
-    Args:
-        files: Files to write by option, None where not asked for.
-        folder: Where pictures go, or None.
-        images: The images, which nothing may replace.
-
-    Raises:
-        UsageError: If a place is a folder instead of a file or the other way round, is
-            named twice, has an image, or cannot be written to.
-    """
-    given = {option: path for option, path in files.items() if path is not None}
-    taken = {os.path.realpath(path): path for path in images}
-    for option, path in given.items():
-        real = os.path.realpath(path)
-        if real in taken:
-            raise UsageError(
-                f'{option}: expected a file of its own, got {path} of {taken[real]}'
-            )
-        taken[real] = option
-        if os.path.isdir(path):
-            raise UsageError(f'{option}: expected a file, got the folder {path}')
-        _check_writable(option, Path(path).parent)
-    if folder is not None:
-        if os.path.lexists(folder) and not os.path.isdir(folder):
-            raise UsageError(f'--draw: expected a folder, got the file {folder}')
-        _check_writable('--draw', Path(folder))
-        inside = os.path.join(os.path.realpath(folder), '')
-        for real, path in taken.items():
-            if real.startswith(inside):
-                raise UsageError(
-                    f'--draw: expected a folder of its own, got {folder}, in which '
-                    f'{path} is'
-                )
-
-
-def _check_writable(option: str, folder: Path) -> None:
-    place = folder.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as err:
-        raise UsageError(
-            f'{option}: expected a place to write to, got {folder}: {err.strerror}'
-        ) from None

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
@@ -45,6 +46,13 @@ class OptionsAction(DictAction):
         for value in values:
             if not value.partition('=')[0] or '=' not in value:
                 raise argparse.ArgumentError(self, f'expected KEY=VALUE, got {value!r}')
+            if re.search(r'\{|\bdict\(', value.partition('=')[2]):
+                raise argparse.ArgumentError(
+                    self,
+                    'expected numbers, words and lists of them, got a dictionary in '
+                    f'{value!r}; set its parts, KEY.PART=VALUE, or write it into a '
+                    'config',
+                )
         try:
             super().__call__(parser, namespace, values, option_string)
         except AssertionError as err:  # Brackets that do not match.
@@ -125,7 +133,7 @@ def spread_variables(
     for option, value in variables.items():
         name, _, part = option.partition('.')
         others = {key: other for key, other in cfg.items() if key != name}
-        keys = _keys_of(partial(_stands_in, name, cfg[name], bool(part)), others)
+        keys = keys_of(partial(_stands_in, name, cfg[name], bool(part)), others)
         if not keys and not isinstance(cfg[name], (dict, list, tuple)):
             raise UsageError(
                 f'{flag} {name}: expected a setting, got a variable that was '
@@ -146,9 +154,7 @@ def _stands_in(name: str, value: Any, part: bool, key: Any, inner: Any) -> bool:
     return bool(value) and inner == value
 
 
-def _keys_of(
-    wanted: Callable[[Any, Any], bool], part: Any, path: str = ''
-) -> list[str]:
+def keys_of(wanted: Callable[[Any, Any], bool], part: Any, path: str = '') -> list[str]:
     """Dotted keys of those settings in a part of a config that are wanted."""
     keys = []
     items = part.items() if isinstance(part, Mapping) else enumerate(part)
@@ -156,5 +162,5 @@ def _keys_of(
         if wanted(key, inner):
             keys.append(f'{path}{key}')
         if isinstance(inner, (Mapping, list, tuple)):
-            keys += _keys_of(wanted, inner, f'{path}{key}.')
+            keys += keys_of(wanted, inner, f'{path}{key}.')
     return keys

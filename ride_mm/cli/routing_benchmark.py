@@ -15,7 +15,11 @@ from mmengine.registry import init_default_scope
 from ..analysis.complexity import PartCosts, part_costs
 from ..analysis.routing.speed import HALF, RoutingSpeed, measure, whole_samples
 from ..analysis.tables import ABSENT, format_percent, format_table
-from ..engine.checkpoint_io import load_checkpoint_file, write_atomically
+from ..engine.checkpoint_io import (
+    load_checkpoint_file,
+    model_tensors,
+    write_atomically,
+)
 from ..engine.hooks.fit_check import misfits, named, without_router
 from ..models.classifiers import RIDEClassifier
 from ..utils.freed_memory import keep_freed_memory
@@ -131,9 +135,9 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         'command': command,
     }
     result = heading | {'macs': asdict(costs), 'cells': [as_dict(s) for s in speeds]}
+    print(report(heading, speeds, left_out(args.batch_sizes, args.continuing)))
     if args.json is not None:
         write_atomically(json.dumps(result, indent=2) + '\n', args.json)
-    print(report(heading, speeds, left_out(args.batch_sizes, args.continuing)))
     return result
 
 
@@ -180,8 +184,7 @@ def load_weights(model: RIDEClassifier, path: str) -> None:
     Raises:
         UsageError: If it does not fit the model.
     """
-    content = load_checkpoint_file(path, 'cpu')
-    weights = named(content.get('state_dict', content))
+    weights = named(model_tensors(load_checkpoint_file(path), path))
     expected = model.state_dict()
     if len(weights) == len(without_router(weights)):
         expected = without_router(expected)

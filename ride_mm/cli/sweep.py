@@ -25,7 +25,8 @@ from .experiments import (
     shown,
     status_of,
 )
-from .infer_output import check_outputs, json_of
+from .infer_output import json_of
+from .outputs import check_outputs
 from .training import PRECISIONS
 
 SOME_FAILED, FAILED = 1, 2
@@ -126,7 +127,7 @@ def sweep(args: argparse.Namespace) -> dict[str, str | None]:
     """
     runs = runs_of(args)
     target = Path(args.json or runs[0].work_dir.parent / FILE)
-    check_outputs({'--json': args.json}, None, [])
+    check_outputs({'--json': str(target)})
     slots = make_slots(args.jobs)
     todo = [run for run in runs if status_of(run) is not Status.FINISHED]
     say(f'{len(runs) - len(todo)} of {len(runs)} trainings are finished.')

@@ -2,7 +2,10 @@
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from typing import Any
 
@@ -15,18 +18,21 @@ from mmengine.evaluator import DumpResults
 
 from ..engine.checkpoint_io import write_atomically
 from ..utils.freed_memory import keep_freed_memory
+from .begin import BeginHook, undone_unless_begun
 from .common import (
     add_common_options,
     build_runner,
     existing_file,
+    is_first_process,
     load_config,
     run_main,
     say,
     set_dataloader_defaults,
     unnamed,
 )
+from .config_mistakes import mistakes_told
 from .errors import UsageError
-from .infer_output import check_outputs
+from .outputs import check_outputs
 from .processes import processes
 
 # Metrics of what single experts decide.
@@ -85,11 +91,19 @@ def test(args: argparse.Namespace) -> dict:
             '--tta: expected no --show or --show-dir, got both; draw without --tta, '
             'for there is no one image behind an average over views'
         )
+    if args.interval < 1:
+        raise UsageError(f'--interval: expected a number >= 1, got {args.interval}')
     if args.out is not None and args.out_item != 'metrics':
         if not args.out.endswith(('.pkl', '.pickle')):
             raise UsageError(f'--out: expected a file *.pkl, got {args.out}')
-    check_outputs({'--json': args.json, '--out': args.out}, None, [])
+    check_outputs(
+        {'--json': args.json, '--out': args.out},
+        inputs=[str(args.config), args.checkpoint],
+    )
+    if args.show and not has_display():
+        raise UsageError('--show: expected a display, got none; --show-dir draws files')
     cfg = load_config(args)
+    check_outputs(csv_files(cfg))
     if cfg.get('test_dataloader') is None:
         raise UsageError(
             f'expected a config for testing, got {args.config}, which has '
@@ -108,14 +122,33 @@ def test(args: argparse.Namespace) -> dict:
     )
     if not torch.cuda.is_available():
         keep_freed_memory()
-    with processes(cfg):
-        runner = build_runner(unnamed(cfg))
-        if args.out is not None and args.out_item != 'metrics':
-            runner.test_evaluator.metrics.append(DumpResults(args.out))
-        metrics = runner.test()
+    cfg, begin = unnamed(cfg), BeginHook()
+    with ExitStack() as stack:
+        if is_first_process():
+            stack.enter_context(undone_unless_begun(cfg, begin))
+        stack.enter_context(processes(cfg))
+        with mistakes_told(cfg, begin):
+            runner = build_runner(cfg)
+            runner.register_hook(begin, priority='LOWEST')
+            if args.out is not None and args.out_item != 'metrics':
+                runner.test_evaluator.metrics.append(DumpResults(args.out))
+            metrics = runner.test()
         if is_main_process():
             write_metrics(metrics, args)
     return metrics
+
+
+def has_display() -> bool:
+    """Whether windows can be opened, as far as that can be told."""
+    names = ('DISPLAY', 'WAYLAND_DISPLAY')
+    return sys.platform != 'linux' or any(os.environ.get(name) for name in names)
+
+
+def csv_files(cfg: Config) -> dict[str, str | None]:
+    """Files that metrics write, by setting."""
+    evaluator = cfg.get('test_evaluator') or []
+    metrics = evaluator if isinstance(evaluator, list) else [evaluator]
+    return {f'test_evaluator.{i}.csv': one.get('csv') for i, one in enumerate(metrics)}
 
 
 def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ from .benchmark_common import (
     rounds_note,
 )
 from .common import add_config_options, load_config, run_main
+from .config_checks import check_numbers
 from .errors import UsageError
 from .flops import image_size
 from .options import OptionsAction, merge_options
@@ -127,6 +128,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     if args.against:
         other = Config(cfg.to_dict())
         merge_options(other, args.against, '--against')
+        check_numbers(other)
         settings[' '.join(f'{k}={v}' for k, v in args.against.items())] = other
     if args.threads is not None:
         torch.set_num_threads(args.threads)
@@ -156,14 +158,14 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         'command': command,
     }
     result = heading | {'rows': rows}
-    if args.json is not None:
-        write_atomically(json.dumps(result, indent=2) + '\n', args.json)
     lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
     print(f'{lines}\n\n{format_table(COLUMNS, [cells(row) for row in rows])}')
     print(f'\n{rounds_note(rows)}')
     if args.operators:
         operators = [line for row in rows for line in operator_cells(row)]
         print(f'\n{format_table(OPERATOR_COLUMNS, operators)}')
+    if args.json is not None:
+        write_atomically(json.dumps(result, indent=2) + '\n', args.json)
     return result
 
 

@@ -23,7 +23,8 @@ from ..datasets.verification import (
 from ..engine.checkpoint_io import write_atomically
 from .common import add_config_options, load_config, run_main
 from .errors import UsageError
-from .infer_output import check_outputs, json_of, printable
+from .infer_output import json_of, printable
+from .outputs import check_outputs
 from .verify_output import Report, Split, content_of, lines_of
 
 SPLITS = ('train', 'val', 'test')
@@ -104,7 +105,7 @@ def verify_dataset(args: argparse.Namespace) -> bool:
     cfg = load_config(args)
     plot = args.plot or str(Path(cfg.work_dir, 'class_counts.png'))
     check_outputs(
-        {'--json': args.json, '--plot': None if args.no_plot else plot}, None, ()
+        {'--json': args.json, '--plot': None if args.no_plot else plot},
     )
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     # Of files with odd metadata; what matters is found.

@@ -142,10 +142,10 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         'command': command,
     }
     result = heading | {'rows': rows}
-    if args.json is not None:
-        write_atomically(json.dumps(result, indent=2) + '\n', args.json)
     lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
     print(f'{lines}\n\n{format_table(COLUMNS, [_cells(row) for row in rows])}')
+    if args.json is not None:
+        write_atomically(json.dumps(result, indent=2) + '\n', args.json)
     return result
 
 

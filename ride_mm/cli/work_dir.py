@@ -2,14 +2,11 @@
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
-
+from ..utils.folders import missing_folders, remove_empty
 from .errors import UsageError
 
 try:
@@ -32,7 +29,8 @@ def locked(work_dir: str | Path, refusal: str = IN_USE) -> Iterator[None]:
 
     The lock ends with the process, however it ends. It is one of POSIX, which worker
     processes do not inherit: a killed run's workers live on for some seconds. Where
-    there are no such locks, nothing is kept out.
+    there are no such locks, nothing is kept out. A folder that is made for it, and that
+    nothing else is written to, goes again.
 
     Args:
         work_dir: The folder.
@@ -42,11 +40,13 @@ def locked(work_dir: str | Path, refusal: str = IN_USE) -> Iterator[None]:
         UsageError: If another process holds it.
     """
     work_dir = Path(work_dir)
+    missing = missing_folders(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
         yield
         return
-    descriptor = os.open(work_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    lock = work_dir / LOCK
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,6 +56,9 @@ def locked(work_dir: str | Path, refusal: str = IN_USE) -> Iterator[None]:
                 raise UsageError(f'{work_dir}: {refusal}') from None
         yield
     finally:
+        if missing and list(work_dir.iterdir()) == [lock]:
+            lock.unlink()
+            remove_empty(missing)
         os.close(descriptor)
 
 
@@ -95,29 +98,6 @@ def earlier_run(work_dir: str | Path, load_from: str | None) -> list[Path]:
             f'checkpoints it removes, got load_from={load_from}'
         )
     return found
-
-
-class DiscardHook(Hook):
-    """Removes the checkpoints of an earlier run, once the new one begins.
-
-    That is after all that may refuse it: the model and data are built, and the checks
-    before the first batch have passed.
-
-    Args:
-        paths: The files.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        super().__init__()
-        self.paths = paths
-
-    def before_train(self, runner: Runner) -> None:
-        """Remove them, in one process."""
-        if is_main_process():
-            for path in self.paths:
-                path.unlink(missing_ok=True)
-            names = ', '.join(path.name for path in self.paths)
-            runner.logger.info(f'Removed of the earlier run: {names}')
 
 
 def _files(work_dir: str | Path, patterns: tuple[str, ...]) -> list[Path]:

@@ -11,6 +11,7 @@ from mmpretrain.datasets import CIFAR10, CIFAR100
 from mmpretrain.datasets.utils import download_and_extract_archive
 from mmpretrain.registry import DATASETS
 
+from ..utils.folders import missing_folders, remove_empty
 from .safe_pickle import load_plain
 
 
@@ -139,6 +140,7 @@ class LTCIFAR10(CIFAR10):
     def _download(self) -> Exception | None:
         """Fetch and unpack the archive, or return why that failed."""
         root = self.data_prefix['root']
+        missing = missing_folders(root)
         try:
             if not isinstance(get_file_backend(root), LocalBackend):
                 raise ValueError(f'{root} is not a local folder')
@@ -147,6 +149,7 @@ class LTCIFAR10(CIFAR10):
             )
         except Exception as err:
             # Raised by all processes together, after they have met.
+            remove_empty(missing)
             return err
         return None
 

@@ -132,6 +132,34 @@ def test_truncated_file(tmp_path, save, fraction):
     assert 'cut.pth' in str(err.value)
 
 
+def test_a_changed_byte_of_a_tensor(tmp_path):
+    path = tmp_path / 'model.pth'
+    torch.save({'weight': torch.ones(1000)}, path)
+    content = path.read_bytes()
+    one = np.float32(1).tobytes()
+    path.write_bytes(content.replace(50 * one, 50 * np.float32(2).tobytes(), 1))
+    assert path.read_bytes() != content
+    with pytest.raises(DamagedCheckpointError, match='Bad CRC-32'):
+        load_checkpoint_file(path)
+
+
+def test_a_file_without_checksums_is_read(tmp_path):
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({'weight': torch.ones(3)}, tmp_path / 'model.pth')
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert load_checkpoint_file(tmp_path / 'model.pth')['weight'].sum() == 3
+
+
+@pytest.mark.parametrize('content', [[1], torch.ones(2), {'a': 1}, {'state_dict': []}])
+def test_a_file_without_weights_is_no_models(tmp_path, content):
+    torch.save(content, tmp_path / 'model.pth')
+    with pytest.raises(CheckpointError, match='expected the tensors of a model, got a'):
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'model.pth'))
+
+
 def test_text_is_no_checkpoint(tmp_path):
     (tmp_path / 'text.pth').write_text('version https://git-lfs.github.com/spec/v1')
     with pytest.raises(DamagedCheckpointError, match='no checkpoint'):
@@ -303,6 +331,15 @@ class TestLatestCheckpoint:
         (tmp_path / 'epoch_2.pth').touch()
         (tmp_path / 'last_checkpoint').write_text('/elsewhere/epoch_2.pth')
         assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
+
+    def test_a_copied_folder_goes_on_from_its_own(self, tmp_path):
+        for folder in (tmp_path / 'first', tmp_path / 'copy'):
+            folder.mkdir()
+            (folder / 'epoch_2.pth').touch()
+            pointer = folder / 'last_checkpoint'
+            pointer.write_text(str(tmp_path / 'first' / 'epoch_2.pth'))
+        own = str(tmp_path / 'copy' / 'epoch_2.pth')
+        assert latest_checkpoint(tmp_path / 'copy') == own
 
     def test_most_steps_without_a_usable_pointer(self, tmp_path):
         for name in ('epoch_2.pth', 'epoch_10.pth', 'best_epoch_11.pth'):

@@ -3,6 +3,7 @@
 import pytest
 
 from ride_mm.cli.common import says_expected
+from ride_mm.engine.checkpoint_io import load_checkpoint_file
 from ride_mm.models.losses import LDAMLoss
 from ride_mm.models.routing import route
 
@@ -19,6 +20,10 @@ def refuse(message: str) -> None:
 
 def test_our_own_words_stand_alone():
     assert says_expected(raised(LDAMLoss, max_margin=-1))
+
+
+def test_so_do_files_that_are_missing(tmp_path):
+    assert says_expected(raised(load_checkpoint_file, tmp_path / 'absent.pth'))
 
 
 def test_errors_of_others_keep_their_traceback():

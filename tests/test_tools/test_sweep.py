@@ -173,6 +173,16 @@ def test_a_folder_of_another_training_is_refused(fake, tmp_path, capsys):
     assert 'expected the command of a training' in capsys.readouterr().err
 
 
+def test_what_failed_at_once_may_be_corrected(fake, tmp_path):
+    folder = tmp_path / 'seed_0'
+    assert sweep(tmp_path, '--seeds', '0', options=[*SHORT, 'model.num_experts=9']) == 0
+    for path in folder.iterdir():
+        if path.name != 'command.json':
+            path.unlink()
+    assert sweep(tmp_path, '--seeds', '0') == 0
+    assert json.loads((folder / 'command.json').read_text())['options'] == SHORT
+
+
 def test_a_folder_of_a_config_that_has_changed_is_refused(fake, tmp_path, capsys):
     source = tmp_path / 'mine.py'
     base = (REPOSITORY / f'configs/ride/{CONFIG}.py').as_posix()

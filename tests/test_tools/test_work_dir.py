@@ -154,7 +154,7 @@ def test_a_run_that_cannot_begin_removes_nothing(earlier, option, message):
 
 
 def test_only_the_first_process_removes(earlier, started, monkeypatch):
-    monkeypatch.setattr('ride_mm.cli.work_dir.is_main_process', lambda: False)
+    monkeypatch.setattr('ride_mm.cli.begin.is_main_process', lambda: False)
     train(earlier, '--overwrite')
     assert {path.name for path in earlier.iterdir()} >= {*RUN, *OTHERS}
 

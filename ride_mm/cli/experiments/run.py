@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from ...engine.hooks.schedule_guard import data_settings, describe_config, plain
 from ...utils import resource_root
@@ -157,6 +157,8 @@ def check_config(
         argv += ['--cfg-options', *options]
     args = training.make_parser().parse_args(argv)
     cfg = training.load_config(args, args.epochs)
+    if args.amp is not None:
+        training.set_precision(ConfigDict(), args.amp)  # Refused where it cannot be.
     if cfg.get('train_dataloader') is None:
         raise UsageError(
             f'expected a config for training, got {config}, which has no '
@@ -178,6 +180,7 @@ def config_content(cfg: Config) -> dict[str, Any]:
         **content,
         'train_cfg': plain(cfg.get('train_cfg')),
         'batch_size': cfg.train_dataloader.get('batch_size'),
+        'drop_last': cfg.train_dataloader.get('drop_last'),
         'custom_hooks': plain(cfg.get('custom_hooks')),
         'default_hooks': {k: plain(hooks.get(k)) for k in ('reweight', 'teacher')},
         'test_dataloader': data_settings(cfg.get('test_dataloader')),

@@ -13,7 +13,7 @@ from ..experiments import (
     make_slots,
     run_jobs,
 )
-from ..infer_output import check_outputs
+from ..outputs import check_outputs
 from ..sweep import FAILED, SOME_FAILED, add_sweep_options, check_seeds
 from .cifar100lt import CIFAR100LT
 from .plan import commands_of, plan_runs, run_name, unfinished
@@ -137,7 +137,7 @@ def reproduce(args: argparse.Namespace) -> dict[str, str | None]:
                 print(step)
         return {}
     out = Path(args.out or Path('docs', 'results', f'{benchmark.name}.md'))
-    check_outputs({'--out': str(out)}, None, [])
+    check_outputs({'--out': str(out)})
     records = read_records(out.with_suffix('.json'), benchmark)
     remarks = read_notes(out.with_suffix('.json'))
     if args.note is not None:

@@ -7,7 +7,7 @@ from .errors import CheckpointError, DamagedCheckpointError, UnsafeCheckpointErr
 from .foreign import ForeignCheckpoint, load_foreign_checkpoint
 from .loaders import load_from_http, load_from_local, register_loaders
 from .plain import from_plain, plain_data, to_plain
-from .reading import latest_checkpoint, load_checkpoint_file
+from .reading import latest_checkpoint, load_checkpoint_file, model_tensors
 from .writing import (
     ATOMIC_BACKEND,
     TEMPORARY_SUFFIX,
@@ -30,6 +30,7 @@ __all__ = [
     'load_foreign_checkpoint',
     'load_from_http',
     'load_from_local',
+    'model_tensors',
     'plain_data',
     'register_loaders',
     'remove_temporary_files',

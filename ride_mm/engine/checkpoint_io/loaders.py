@@ -3,6 +3,7 @@
 import os
 import re
 from datetime import datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from mmengine.dist import barrier
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from .errors import CheckpointError
-from .reading import load_checkpoint_file
+from .reading import load_checkpoint_file, model_tensors
 
 
 def load_from_local(filename: str, map_location: Any = None) -> Any:
-    """MMEngine's way to a local file."""
-    return load_checkpoint_file(filename, map_location)
+    """MMEngine's way to a local file, which has to hold a model's tensors."""
+    return _with_tensors(filename, map_location)
 
 
 def load_from_http(filename: str, map_location: Any = None) -> Any:
@@ -25,6 +26,9 @@ def load_from_http(filename: str, map_location: Any = None) -> Any:
     The first process of each node downloads into the cache of :mod:`torch.hub`. A name
     such as ``resnet50-0676ba61.pth`` carries the start of the file's SHA-256, which
     then has to agree.
+
+    Raises:
+        CheckpointError: If it cannot be fetched, or holds no tensors of a model.
     """
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
     path = folder / filename.split('?')[0].rstrip('/').rsplit('/', 1)[-1]
@@ -35,7 +39,7 @@ def load_from_http(filename: str, map_location: Any = None) -> Any:
         # Also after a failure: the other processes then try, and fail, themselves.
         barrier()
     _download(filename, path)
-    return load_checkpoint_file(path, map_location)
+    return _with_tensors(path, map_location)
 
 
 def _download(url: str, path: Path) -> None:
@@ -43,9 +47,21 @@ def _download(url: str, path: Path) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     # It downloads to a temporary file, compares the hash and moves the file here.
-    torch.hub.download_url_to_file(
-        url, str(path), hash_prefix=_hash_in_name(path.name), progress=False
-    )
+    try:
+        torch.hub.download_url_to_file(
+            url, str(path), hash_prefix=_hash_in_name(path.name), progress=False
+        )
+    except (OSError, HTTPException, RuntimeError, ValueError) as err:
+        raise CheckpointError(
+            f'{url}: expected an address that a checkpoint can be fetched from, got '
+            f'{type(err).__name__}: {err}'
+        ) from err
+
+
+def _with_tensors(path: str | Path, map_location: Any) -> dict:
+    content = load_checkpoint_file(path, map_location)
+    model_tensors(content, path)
+    return content
 
 
 def _hash_in_name(name: str) -> str | None:

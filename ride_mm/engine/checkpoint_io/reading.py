@@ -3,13 +3,18 @@
 import mmap
 import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from .errors import DamagedCheckpointError, UnsafeCheckpointError
+from .errors import CheckpointError, DamagedCheckpointError, UnsafeCheckpointError
+
+#: Bytes that are read at once.
+CHUNK = 2**20
 
 
 def load_checkpoint_file(
@@ -27,12 +32,15 @@ def load_checkpoint_file(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        DamagedCheckpointError: If the file is truncated or no checkpoint at all.
+        DamagedCheckpointError: If the file is truncated, a checksum in it does not
+            agree, or it is no checkpoint at all.
         UnsafeCheckpointError: If its pickle asks for anything but plain data.
     """
     path = existing_checkpoint(path)
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        content = torch.load(path, map_location=map_location, weights_only=True)
+        check_sums(path)
+        return content
     except Exception as err:
         raise _explain(path, err) from None
 
@@ -48,6 +56,25 @@ def existing_checkpoint(path: str | Path) -> Path:
         found = 'a folder' if path.is_dir() else 'nothing'
         raise FileNotFoundError(f'{path}: expected a checkpoint file, got {found}')
     return path
+
+
+def check_sums(path: Path) -> None:
+    """Compare each part of a file with its checksum, which ``torch.load`` does not.
+
+    Parts without one (:func:`torch.serialization.set_crc32_options`), and files of the
+    format before torch 1.6, are passed over.
+
+    Raises:
+        zipfile.BadZipFile: If one does not agree.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            if part.CRC:
+                with archive.open(part) as stream:
+                    while stream.read(CHUNK):
+                        pass
 
 
 def _explain(path: Path, err: Exception) -> Exception:
@@ -105,12 +132,34 @@ def damaged(path: Path, err: Exception) -> DamagedCheckpointError:
     )
 
 
+def model_tensors(content: Any, path: str | Path) -> dict[str, Tensor]:
+    """Tensors by name out of a checkpoint, or out of a state dict alone.
+
+    Args:
+        content: What a file holds.
+        path: Of the file, for the error.
+
+    Raises:
+        CheckpointError: If there are none.
+    """
+    weights = content.get('state_dict', content) if isinstance(content, dict) else None
+    entries = weights.items() if isinstance(weights, dict) else ()
+    tensors = {name: value for name, value in entries if isinstance(value, Tensor)}
+    if not tensors:
+        raise CheckpointError(
+            f'{path}: expected the tensors of a model, got a '
+            f'{type(content).__name__} without'
+        )
+    return tensors
+
+
 def latest_checkpoint(work_dir: str | Path) -> str | None:
     """Find the checkpoint from which a run in ``work_dir`` should go on.
 
-    It is the one named in ``last_checkpoint``, looked up beside that file when the
-    folder was moved since. A run killed after its very first checkpoint, before that
-    file was written, goes on from the ``epoch_*.pth`` or ``iter_*.pth`` of most steps.
+    It is the one named in ``last_checkpoint``, looked up beside that file first, for
+    the folder may have been moved or copied since. A run killed after its very first
+    checkpoint, before that file was written, goes on from the ``epoch_*.pth`` or
+    ``iter_*.pth`` of most steps.
 
     Returns:
         The path, or None if there is no checkpoint.
@@ -119,7 +168,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     pointer = work_dir / 'last_checkpoint'
     if pointer.is_file():
         named = Path(pointer.read_text().strip())
-        for candidate in (named, work_dir / named.name):
+        for candidate in (work_dir / named.name, named):
             if candidate.is_file():
                 return str(candidate)
     steps = {

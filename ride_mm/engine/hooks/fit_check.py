@@ -86,7 +86,7 @@ class FitCheckHook(Hook):
         if _routed(runner) and not runner._has_loaded and not pretrained:
             raise CheckpointError(
                 'RouterHead trains routers between experts that are trained already: '
-                "expected load_from=CHECKPOINT, stage one's, got none"
+                "expected load_from=CHECKPOINT, stage one's, got none; train that first"
             )
 
 
@@ -167,8 +167,12 @@ def without_training_only(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def named(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by name, without what wrappers put before it."""
-    return {re.sub(r'^(module\.)+', '', k): v for k, v in state_dict.items()}
+    """Tensors by name, without what wrappers put before it, and nothing else."""
+    return {
+        re.sub(r'^(module\.)+', '', name): value
+        for name, value in state_dict.items()
+        if isinstance(value, Tensor)
+    }
 
 
 def count_experts(state_dict: Mapping[str, Tensor]) -> int:

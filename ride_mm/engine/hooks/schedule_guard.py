@@ -50,6 +50,7 @@ def describe_training(runner: Runner) -> dict:
         'max_epochs': runner.max_epochs,
         'images_per_step': batch_size_of(loader) * runner.world_size,
         'training_images': len(loader.dataset),
+        'steps_per_epoch': len(loader),
         'class_counts': _class_counts(loader.dataset),
         'subset_hash': _subset_hash(loader.dataset),
         'hooks': {
@@ -206,11 +207,19 @@ class ScheduleGuardHook(Hook):
             )
 
     def before_train(self, runner: Runner) -> None:
-        """Check that all processes start at the same place.
+        """Check that there is something to do, and all processes start alike.
 
         Raises:
             RuntimeError: If some have found a checkpoint and others have not.
+            ValueError: If there is no batch to train on.
         """
+        loader = runner.train_dataloader
+        if len(loader) == 0:
+            raise ValueError(
+                'train_dataloader: expected at least one batch, got none of '
+                f'{batch_size_of(loader)} out of {len(loader.sampler)} images with '
+                f'drop_last={loader.drop_last}'
+            )
         if get_world_size() == 1:
             return
         starts = [int(start) for start in all_gather(tensor(runner.iter))]

@@ -1,0 +1,77 @@
+"""Files that tools write are looked at before anything is computed."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .errors import UsageError
+
+#: Suffixes of weights and of programs, which no table or figure may replace.
+PRECIOUS = ('.pth', '.pt', '.py')
+
+
+def check_outputs(
+    files: Mapping[str, str | None],
+    folder: str | None = None,
+    inputs: Sequence[str | None] = (),
+) -> None:
+    """Refuse places that cannot be written to, before anything is computed.
+
+    Args:
+        files: Files to write by option, None where not asked for.
+        folder: Where pictures go, or None.
+        inputs: Files that are read, which nothing may replace: images, a checkpoint, a
+            config; None where there is none.
+
+    Raises:
+        UsageError: If a place is a folder instead of a file or the other way round, is
+            named twice, has an input, weights or a program, or cannot be written to.
+    """
+    given = {option: path for option, path in files.items() if path is not None}
+    taken = {os.path.realpath(path): path for path in inputs if path is not None}
+    for option, path in given.items():
+        if not path:
+            raise UsageError(f"{option}: expected a file's name, got ''")
+        real = os.path.realpath(path)
+        if real in taken:
+            raise UsageError(
+                f'{option}: expected a file of its own, got {path} of {taken[real]}'
+            )
+        taken[real] = option
+        if os.path.isdir(path):
+            raise UsageError(f'{option}: expected a file, got the folder {path}')
+        if path.endswith(PRECIOUS) and os.path.lexists(path):
+            raise UsageError(
+                f'{option}: expected a file that may be replaced, got {path}, which is '
+                'there'
+            )
+        _check_writable(option, Path(path).parent)
+    if folder is not None:
+        _check_folder(folder, taken)
+
+
+def _check_folder(folder: str, taken: Mapping[str, str]) -> None:
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise UsageError(f'--draw: expected a folder, got the file {folder}')
+    _check_writable('--draw', Path(folder))
+    inside = os.path.join(os.path.realpath(folder), '')
+    for real, path in taken.items():
+        if real.startswith(inside):
+            raise UsageError(
+                f'--draw: expected a folder of its own, got {folder}, in which '
+                f'{path} is'
+            )
+
+
+def _check_writable(option: str, folder: Path) -> None:
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as err:
+        raise UsageError(
+            f'{option}: expected a place to write to, got {folder}: {err.strerror}'
+        ) from None
