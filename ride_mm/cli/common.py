@@ -19,7 +19,7 @@ from ..engine.hooks.kd import TeacherError
 from ..engine.hooks.nan_guard import NonFiniteError
 from ..engine.hooks.schedule_guard import ScheduleChangedError
 from ..utils import find_config
-from .config_checks import check_numbers
+from .config_checks import check_settings
 from .errors import UsageError
 from .options import OptionsAction, merge_options
 from .schedule import scale_schedule
@@ -97,7 +97,7 @@ def load_config(args: argparse.Namespace, epochs: int | None = None) -> Config:
         cfg = read_config(path)
     cfg.merge_from_dict(scale_schedule(cfg, epochs))
     merge_options(cfg, args.cfg_options)
-    check_numbers(cfg)
+    check_settings(cfg)
     drop_hooks(cfg)
     cfg.launcher = args.launcher
     if args.work_dir is not None:

@@ -1,11 +1,13 @@
-"""Numbers of a config that would be found wrong too late, or not where they stand."""
+"""Settings that would be found wrong too late, or not where they stand."""
 
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
 from mmengine.config import Config
+from mmpretrain.registry import OPTIMIZERS
 from torch.nn import utils
 
 from .errors import UsageError
@@ -36,8 +38,8 @@ REAL = {
 CLIPPING = {'norm': utils.clip_grad_norm_, 'value': utils.clip_grad_value_}
 
 
-def check_numbers(cfg: Config) -> None:
-    """Refuse numbers that make no sense; what is absent or None is passed over.
+def check_settings(cfg: Config) -> None:
+    """Refuse settings that make no sense; what is absent or None is passed over.
 
     Raises:
         UsageError: With the setting, what was expected, and what came.
@@ -56,6 +58,7 @@ def check_numbers(cfg: Config) -> None:
             sign = '>=' if zero else '>'
             raise UsageError(f'{setting}: expected a number {sign} 0, got {value!r}')
     _check_clipping(_setting(cfg, 'optim_wrapper.clip_grad'))
+    _check_optimizer(_setting(cfg, 'optim_wrapper.optimizer.type'))
 
 
 def _setting(cfg: Mapping, setting: str) -> Any:
@@ -70,6 +73,18 @@ def _is_real(value: Any, zero: bool) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return math.isfinite(value) and (value > 0 or (zero and value == 0))
+
+
+def _check_optimizer(name: Any) -> None:
+    """Refuse an optimizer that is none, which MMEngine does not name."""
+    if not isinstance(name, str) or '.' in name or OPTIMIZERS.get(name) is not None:
+        return
+    known = [*OPTIMIZERS.module_dict, *OPTIMIZERS.parent.module_dict]
+    close = get_close_matches(name, known)
+    hint = f'; did you mean {" or ".join(close)}?' if close else ''
+    raise UsageError(
+        f'optim_wrapper.optimizer.type: expected an optimizer, got {name!r}{hint}'
+    )
 
 
 def _check_clipping(settings: Any) -> None:

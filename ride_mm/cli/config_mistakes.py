@@ -53,9 +53,9 @@ def mistakes_told(cfg: Config, begin: BeginHook) -> Iterator[None]:
 def is_mistake(err: Exception) -> bool:
     """Whether an error is of what stands in a config."""
     files = [Path(frame.f_code.co_filename) for frame in frames_of(err)]
-    known = all(_within(file, HOSTS) for file in files if file.parent.name != 'tools')
     argument = isinstance(err, TypeError) and KEYWORD.search(str(err)) is not None
-    return known and bool(files) and (argument or _within(files[-1], READERS))
+    known = all(_within(file, HOSTS) for file in files)
+    return known and (argument or _within(files[-1], READERS))
 
 
 def in_words(err: Exception, cfg: Config) -> str:
@@ -68,9 +68,8 @@ def in_words(err: Exception, cfg: Config) -> str:
 
 
 def frames_of(err: Exception) -> list[FrameType]:
-    """Where an error came through, outermost first, from the first of the hosts on."""
-    frames = [frame for frame, _ in traceback.walk_tb(err.__traceback__)]
-    return [f for f in frames if f.f_code.co_filename != __file__]
+    """Where an error came through, outermost first."""
+    return [frame for frame, _ in traceback.walk_tb(err.__traceback__)]
 
 
 def place_of(cfg: Config, frames: Sequence[FrameType]) -> str:

@@ -27,7 +27,7 @@ from .benchmark_common import (
     rounds_note,
 )
 from .common import add_config_options, load_config, run_main
-from .config_checks import check_numbers
+from .config_checks import check_settings
 from .errors import UsageError
 from .flops import image_size
 from .options import OptionsAction, merge_options
@@ -128,7 +128,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     if args.against:
         other = Config(cfg.to_dict())
         merge_options(other, args.against, '--against')
-        check_numbers(other)
+        check_settings(other)
         settings[' '.join(f'{k}={v}' for k, v in args.against.items())] = other
     if args.threads is not None:
         torch.set_num_threads(args.threads)

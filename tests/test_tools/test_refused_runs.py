@@ -118,10 +118,11 @@ def test_code_of_the_users_keeps_its_traceback(tmp_path):
         ('optim_wrapper.accumulative_counts=0', 'expected a whole number >= 1, got 0'),
         ('train_cfg.max_epochs=1.5', 'expected a whole number >= 1, got 1.5'),
         ('default_hooks.logger.interval=0', 'expected a whole number >= 1, got 0'),
+        ('optim_wrapper.optimizer.type=SDG', r"'SDG'; did you mean .*SGD"),
         ('randomness.seed=99999999999', 'from 0 to 4294967295, got 99999999999'),
     ],
 )
-def test_numbers(option, message):
+def test_a_setting_is_refused_when_the_config_is_read(option, message):
     args = make_parser().parse_args([CONFIG, '--cfg-options', option])
     with pytest.raises(UsageError, match=message):
         load_config(args)
