@@ -225,9 +225,9 @@ def commands(benchmark: Benchmark, schedule: str, found: Sequence[Found]) -> str
     lines = [*calls, '', *steps]
     return '\n'.join(
         [
-            f'The first command{"s do" if len(calls) > 1 else " does"} all of this, '
-            'and resumes. What is run for the first seed of each row, without the '
-            'settings that leave results as they are (where the data is, how it is '
+            f'The first command{"s do" if len(calls) > 1 else " does"} all of this; a '
+            'second call resumes. What is run for the first seed of each row, without '
+            'the settings that leave results as they are (where the data is, how it is '
             'read and computed):',
             '',
             '```bash',
