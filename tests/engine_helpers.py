@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -208,6 +208,15 @@ def stopped_in_epoch_two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch, pytest.raises(ConnectionError):
         patch.setattr(ImageClassifier, 'train_step', stop)
         yield
+
+
+def error_of(main: Callable, *argv: object) -> str:
+    """What a tool tells its user, in this process, before it ends."""
+    forget_runs()
+    with pytest.raises(SystemExit) as err:
+        main([str(arg) for arg in argv])
+    assert str(err.value.code).startswith('error: '), err.value.code
+    return str(err.value.code)
 
 
 def forget_runs() -> None:

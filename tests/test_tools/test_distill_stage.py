@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from digits_runs import ONE
-from engine_helpers import forget_runs, run_tool
+from engine_helpers import error_of, forget_runs, run_tool
 from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import MODELS
@@ -56,13 +56,6 @@ def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def error_of(main, *argv) -> str:
-    with pytest.raises(SystemExit) as err:
-        main([str(arg) for arg in argv])
-    assert str(err.value.code).startswith('error: '), err.value.code
-    return str(err.value.code)
 
 
 @pytest.fixture(scope='module')

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from engine_helpers import forget_runs
+from engine_helpers import error_of
 from mmengine.config import Config
 
 from ride_mm.cli import testing, train_main
@@ -16,13 +16,11 @@ from ride_mm.cli.training import make_parser
 CONFIG = 'ride_r20_digitslt_small'
 
 
-def error_of(folder, *options, tool=train_main, before=()) -> str:
+def error_with(folder, *options, tool=train_main, before=()) -> str:
     """What a run with these settings ends with."""
-    forget_runs()
-    argv = [CONFIG, *before, '--work-dir', str(folder), '--cfg-options', *options]
-    with pytest.raises(SystemExit) as err:
-        tool(argv)
-    return err.value.code
+    return error_of(
+        tool, CONFIG, *before, '--work-dir', folder, '--cfg-options', *options
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +57,7 @@ def error_of(folder, *options, tool=train_main, before=()) -> str:
     ],
 )
 def test_the_setting_is_named_and_nothing_is_left(tmp_path, option, message):
-    error = error_of(tmp_path / 'a' / 'b', *option.split())
+    error = error_with(tmp_path / 'a' / 'b', *option.split())
     assert error.startswith(f'error: {message}')
     assert '\n' not in error
     assert os.listdir(tmp_path) == []
@@ -69,7 +67,7 @@ def test_a_test_is_told_and_undone_alike(tmp_path):
     (tmp_path / 'c.pth').write_text('')
     options = ['test_dataloader.batchsize=8']
     before = [str(tmp_path / 'c.pth')]
-    error = error_of(tmp_path / 'x', *options, tool=testing.test_main, before=before)
+    error = error_with(tmp_path / 'x', *options, tool=testing.test_main, before=before)
     assert 'test_dataloader: DataLoader.__init__() got an unexpected' in error
     assert os.listdir(tmp_path) == ['c.pth']
 
@@ -78,7 +76,7 @@ def test_what_was_there_comes_back(tmp_path):
     config = tmp_path / f'{CONFIG}.py'
     config.write_text('earlier')
     (tmp_path / 'other.txt').write_text('')
-    error = error_of(tmp_path, 'optim_wrapper.optimizer.momentun=0.8')
+    error = error_with(tmp_path, 'optim_wrapper.optimizer.momentun=0.8')
     assert 'momentun' in error
     assert config.read_text() == 'earlier'
     assert {*os.listdir(tmp_path)} <= {config.name, 'other.txt', '.ride_mm.lock'}

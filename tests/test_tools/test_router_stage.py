@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from digits_runs import TWO, metrics_of, train_router
-from engine_helpers import forget_runs, run_tool
+from engine_helpers import error_of, forget_runs, run_tool
 from mmengine.config import Config
 
 from ride_mm.cli import test_main as main_of_test
@@ -93,13 +93,6 @@ def test_thresholds_in_the_config_and_in_the_checkpoint(
     changed = tmp_path / 'changed.pth'
     write_atomically(checkpoint, changed)
     assert metrics_of(changed, tmp_path) == by_config
-
-
-def error_of(main, *argv) -> str:
-    with pytest.raises(SystemExit) as err:
-        main([str(arg) for arg in argv])
-    assert str(err.value.code).startswith('error: '), err.value.code
-    return str(err.value.code)
 
 
 @pytest.mark.parametrize(

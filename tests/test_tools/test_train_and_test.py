@@ -9,6 +9,7 @@ import torch
 from engine_helpers import (
     REPOSITORY,
     checkpoint_digest,
+    error_of,
     files_in,
     forget_runs,
     needs_compiler,
@@ -46,13 +47,6 @@ def quick_and_separate_runs(monkeypatch):
     """Formatting the config takes most of the time of a tiny run."""
     monkeypatch.setattr(Config, 'pretty_text', '')
     forget_runs()
-
-
-def error_of(main, *argv) -> str:
-    with pytest.raises(SystemExit) as err:
-        main([str(arg) for arg in argv])
-    assert str(err.value.code).startswith('error: '), err.value.code
-    return str(err.value.code)
 
 
 class TestTrain:
