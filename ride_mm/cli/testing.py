@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from copy import deepcopy
 from typing import Any
 
@@ -18,22 +17,19 @@ from mmengine.evaluator import DumpResults
 
 from ..engine.checkpoint_io import write_atomically
 from ..utils.freed_memory import keep_freed_memory
-from .begin import BeginHook, undone_unless_begun
+from .checked_run import checked_run
 from .common import (
     add_common_options,
     build_runner,
     existing_file,
-    is_first_process,
     load_config,
     run_main,
     say,
     set_dataloader_defaults,
     unnamed,
 )
-from .config_mistakes import mistakes_told
 from .errors import UsageError
 from .outputs import check_outputs
-from .processes import processes
 
 # Metrics of what single experts decide.
 OF_EXPERTS = ('ExpertAccuracy', 'ExpertUsage')
@@ -122,17 +118,13 @@ def test(args: argparse.Namespace) -> dict:
     )
     if not torch.cuda.is_available():
         keep_freed_memory()
-    cfg, begin = unnamed(cfg), BeginHook()
-    with ExitStack() as stack:
-        if is_first_process():
-            stack.enter_context(undone_unless_begun(cfg, begin))
-        stack.enter_context(processes(cfg))
-        with mistakes_told(cfg, begin):
-            runner = build_runner(cfg)
-            runner.register_hook(begin, priority='LOWEST')
-            if args.out is not None and args.out_item != 'metrics':
-                runner.test_evaluator.metrics.append(DumpResults(args.out))
-            metrics = runner.test()
+    cfg = unnamed(cfg)
+    with checked_run(cfg) as begin:
+        runner = build_runner(cfg)
+        runner.register_hook(begin, priority='LOWEST')
+        if args.out is not None and args.out_item != 'metrics':
+            runner.test_evaluator.metrics.append(DumpResults(args.out))
+        metrics = runner.test()
         if is_main_process():
             write_metrics(metrics, args)
     return metrics

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..engine.checkpoint_io import latest_checkpoint
 from ..utils.freed_memory import keep_freed_memory
-from .begin import BeginHook, undone_unless_begun
+from .checked_run import checked_run
 from .common import (
     add_common_options,
     build_runner,
@@ -22,9 +22,7 @@ from .common import (
     say,
     set_dataloader_defaults,
 )
-from .config_mistakes import mistakes_told
 from .errors import UsageError
-from .processes import processes
 from .work_dir import earlier_run, locked, refuse_earlier_run
 
 PRECISIONS = ('fp16', 'bf16')
@@ -121,20 +119,14 @@ def train(args: argparse.Namespace) -> None:
     )
     # The first process holds the work directory. All look into it before they are
     # connected, thus before any of them writes checkpoints of this run.
-    with ExitStack() as stack:
-        if is_first_process():
-            stack.enter_context(locked(cfg.work_dir))
+    with locked(cfg.work_dir) if is_first_process() else nullcontext():
         earlier = set_work_dir(
             cfg, bool(args.resume or cfg.get('resume')), args.overwrite
         )
         set_start(cfg, args.resume)
         if not torch.cuda.is_available():
             keep_freed_memory()
-        begin = BeginHook(earlier)
-        if is_first_process():
-            stack.enter_context(undone_unless_begun(cfg, begin))
-        stack.enter_context(processes(cfg))
-        with mistakes_told(cfg, begin):
+        with checked_run(cfg, earlier) as begin:
             runner = build_runner(cfg)
             runner.register_hook(begin, priority='LOWEST')
             runner.train()
