@@ -104,9 +104,7 @@ def verify_dataset(args: argparse.Namespace) -> bool:
             )
     cfg = load_config(args)
     plot = args.plot or str(Path(cfg.work_dir, 'class_counts.png'))
-    check_outputs(
-        {'--json': args.json, '--plot': None if args.no_plot else plot},
-    )
+    check_outputs({'--json': args.json, '--plot': None if args.no_plot else plot})
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     # Of files with odd metadata; what matters is found.
     warnings.filterwarnings('ignore', module='PIL')

@@ -192,6 +192,10 @@ def check_can_compile(
 ) -> None:
     """Compile something small, with its gradient.
 
+    Args:
+        device: Where it computes.
+        options: As for :func:`compile_for_training`.
+
     Raises:
         RuntimeError: If nothing can be compiled for this device.
         ValueError: If an option has a value that it cannot have.
