@@ -1,8 +1,8 @@
 """RIDE with 3 experts on CIFAR-100-LT (imbalance factor 100), stage one.
 
-Wang et al., ICLR 2021, table 1 (RIDE, 3 experts) and table 4; the authors' recipe.
-Published top-1 %: 48.0 all, 68.1 / 49.2 / 23.9 many / medium / few. Five public reruns
-of stage one alone have a mean of 48.55, each the best epoch on the test set.
+Wang et al., ICLR 2021, table 5 (3 experts, no distillation); the authors' recipe.
+Published top-1 %: 47.9 over all classes (table 1's 48.0 is with distillation and
+routers). Five public reruns have a mean of 48.55, each the best epoch on the test set.
 
     python tools/train.py configs/ride/ride_r32_cifar100lt.py
 

@@ -1,7 +1,6 @@
 """The speed of loading images: ``tools/benchmarks/data.py``."""
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -16,12 +15,11 @@ from mmpretrain.registry import MODELS
 from torch.utils.data import Dataset
 
 from ..analysis.tables import format_table
-from ..engine.checkpoint_io import write_atomically
 from ..engine.hooks.position_seed import wrapped_datasets
 from ..utils.machine import processor_name
 from .common import add_config_options, load_config, run_main, set_dataloader_defaults
 from .errors import UsageError
-from .outputs import check_outputs
+from .outputs import check_outputs, write_json
 
 COLUMNS = ('workers', 'images/s', 'ms per batch')
 SPLITS = ('train', 'val', 'test')
@@ -115,8 +113,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     print(f'\n{format_table(COLUMNS, table)}\n')
     table = [(step, f'{1e6 * seconds:.0f}') for step, seconds in steps.items()]
     print(format_table(('one image, one process', 'us'), table))
-    if args.json is not None:
-        write_atomically(json.dumps(result, indent=2) + '\n', args.json)
+    write_json(result, args.json)
     return result
 
 

@@ -22,15 +22,15 @@ from mmpretrain.visualization import UniversalVisualizer
 from ..analysis.complexity import model_complexity
 from ..analysis.tables import ABSENT, format_count, format_percent, format_table
 from ..apis.trained_model import dataset_of
-from ..engine.checkpoint_io import load_checkpoint_file, write_atomically
+from ..engine.checkpoint_io import load_checkpoint_file
 from ..utils import SHOT_GROUPS
 from ..utils.metafile import known_accuracy
 from . import testing
 from .common import add_config_options, run_main
 from .errors import UsageError
 from .flops import image_size
-from .infer_output import json_of, printable
-from .outputs import check_outputs
+from .infer_output import printable
+from .outputs import check_outputs, write_json
 from .zoo_files import FoundConfig, config_of, find_checkpoints, same_task
 
 SOME_FAILED, FAILED = 1, 2
@@ -156,13 +156,12 @@ def evaluate_zoo(args: argparse.Namespace) -> list[Row]:
         print(f'\n{len(faults)} of {len(rows)} not tested:')
         for row in faults:
             print(printable(f'  {row.checkpoint}: {row.fault}'))
-    if args.json is not None:
-        content = dict(
-            folder=args.folder,
-            options=args.cfg_options,
-            rows=[asdict(row) for row in rows],
-        )
-        write_atomically(json_of(content), args.json)
+    content = dict(
+        folder=args.folder,
+        options=args.cfg_options,
+        rows=[asdict(row) for row in rows],
+    )
+    write_json(content, args.json)
     return rows
 
 

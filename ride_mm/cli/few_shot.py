@@ -1,7 +1,6 @@
 """Few-shot accuracy of frozen features: ``tools/analysis_tools/few_shot.py``."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from ..analysis.few_shot import (
     evaluate_shots,
 )
 from ..analysis.tables import format_table
-from ..engine.checkpoint_io import write_atomically
 from ..utils.progress import progress_bar
 from .common import add_config_options, load_config, run_main, say
 from .errors import UsageError
@@ -34,7 +32,7 @@ from .frozen_model import (
     test_pipeline,
     whole_number,
 )
-from .outputs import check_outputs
+from .outputs import check_outputs, write_json
 
 
 def few_shot_main(argv: Sequence[str] | None = None) -> None:
@@ -250,26 +248,25 @@ def report(
         for result in results
     ]
     say(format_table(('shots', 'accuracy (%)', 'deviation', 'l2'), rows))
-    if args.json is not None:
-        content = dict(
-            config=args.config,
-            checkpoint=args.checkpoint,
-            data=args.data,
-            options=args.cfg_options,
-            channels=channels,
-            classes=classes,
-            test_images=number,
-            seed=args.seed,
-            regularisation=chosen,
-            results=[
-                dict(
-                    shots=result.shots,
-                    l2=result.strength,
-                    accuracy=result.mean,
-                    deviation=result.std,
-                    accuracies=list(result.accuracies),
-                )
-                for result in results
-            ],
-        )
-        write_atomically(f'{json.dumps(content, indent=2)}\n', args.json)
+    content = dict(
+        config=args.config,
+        checkpoint=args.checkpoint,
+        data=args.data,
+        options=args.cfg_options,
+        channels=channels,
+        classes=classes,
+        test_images=number,
+        seed=args.seed,
+        regularisation=chosen,
+        results=[
+            dict(
+                shots=result.shots,
+                l2=result.strength,
+                accuracy=result.mean,
+                deviation=result.std,
+                accuracies=list(result.accuracies),
+            )
+            for result in results
+        ],
+    )
+    write_json(content, args.json)

@@ -19,14 +19,13 @@ from .infer_output import (
     count,
     csv_of,
     draw,
-    json_of,
     line_of,
     lines_of_summary,
     picture_names,
     printable,
     summarise,
 )
-from .outputs import check_outputs
+from .outputs import check_outputs, write_json
 
 # In place of a checkpoint: the weights that ride_mm ships.
 SHIPPED = '-'
@@ -173,7 +172,7 @@ def infer(args: argparse.Namespace) -> dict[str, str]:
             skipped=[dict(img_path=p, fault=f) for p, f in skipped.items()],
             predictions=results,
         )
-        write_atomically(json_of(content), args.json)
+        write_json(content, args.json)
     return skipped
 
 

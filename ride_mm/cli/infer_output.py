@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import math
 import os
 import sys
 from collections import Counter
@@ -99,21 +97,6 @@ def printable(text: str) -> str:
     """Text with what the terminal cannot show as escapes."""
     encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'
     return text.encode(encoding, 'backslashreplace').decode(encoding)
-
-
-def json_of(content: Any) -> str:
-    """Content as JSON, which has no word for a number that is not finite: ``null``."""
-    return f'{json.dumps(_finite(content), indent=2, allow_nan=False)}\n'
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, float) and not math.isfinite(content):
-        return None
-    if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
-    return content
 
 
 def picture_names(paths: Sequence[str], folder: str | Path) -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 import argparse
 import copy
-import json
 import shlex
 import statistics
 import sys
@@ -18,7 +17,6 @@ from ..analysis.routing.speed import HALF
 from ..analysis.speed import peak_memory, reference_model
 from ..analysis.tables import ABSENT, format_table
 from ..analysis.timing import time_in_turns
-from ..engine.checkpoint_io import write_atomically
 from ..models.classifiers import RIDEClassifier
 from ..models.compiled import compile_for_inference
 from ..utils.freed_memory import keep_freed_memory
@@ -32,6 +30,7 @@ from .benchmark_common import (
 from .common import add_config_options, load_config, run_main
 from .errors import UsageError
 from .flops import build_model, image_size
+from .outputs import write_json
 
 COLUMNS = ('batch', '', 'images/s', 'ms', 'speed', 'difference', 'peak, MB')
 OURS = ('ride_mm', 'ride_mm, BatchNorm folded', 'ride_mm, compiled')
@@ -124,8 +123,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
     print(f'{lines}\n\n{format_table(COLUMNS, [_cells(row) for row in rows])}')
     print(f'\n{rounds_note(rows)}')
-    if args.json is not None:
-        write_atomically(json.dumps(result, indent=2) + '\n', args.json)
+    write_json(result, args.json)
     return result
 
 

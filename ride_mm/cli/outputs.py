@@ -1,10 +1,17 @@
-"""Files that tools write are looked at before anything is computed."""
+"""Files that tools write: looked at before anything is computed, and written whole."""
 
+import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
+
+from ..engine.checkpoint_io import write_atomically
 from .errors import UsageError
 
 #: Suffixes of weights and of programs, which no table or figure may replace.
@@ -75,3 +82,32 @@ def _check_writable(option: str, folder: Path) -> None:
         raise UsageError(
             f'{option}: expected a place to write to, got {folder}: {err.strerror}'
         ) from None
+
+
+def write_json(content: Any, path: str | Path | None) -> None:
+    """Write content as JSON, in which a number that is not finite is ``null``.
+
+    Args:
+        content: Dictionaries, lists, strings and numbers, arrays and tensors, too.
+        path: Where to, or None to write nothing.
+
+    Raises:
+        OSError: If it cannot be written; nothing is left of it.
+        TypeError: If something else is in the content.
+    """
+    if path is not None:
+        text = json.dumps(_plain(content), indent=2, allow_nan=False)
+        write_atomically(f'{text}\n', path)
+
+
+def _plain(content: Any) -> Any:
+    """Content without arrays, tensors and numbers that are not finite."""
+    if isinstance(content, (np.generic, np.ndarray, torch.Tensor)):
+        return _plain(content.tolist())
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    if isinstance(content, Mapping):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_plain(value) for value in content]
+    return content

@@ -1,7 +1,6 @@
 """Choose how much computation a trained router may use: thresholds for a budget."""
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from copy import deepcopy
@@ -23,7 +22,7 @@ from ..analysis.routing import (
     sweep_one_threshold,
     sweep_router_thresholds,
 )
-from ..engine.checkpoint_io import load_checkpoint_file, write_atomically
+from ..engine.checkpoint_io import load_checkpoint_file
 from ..engine.hooks.fit_check import THRESHOLDS
 from ..evaluation import RoutingRecorder
 from .budget_data import describe_data, trained_on, use_data
@@ -38,6 +37,7 @@ from .common import (
     unnamed,
 )
 from .errors import UsageError
+from .outputs import write_json
 from .processes import processes
 
 
@@ -245,8 +245,7 @@ def report(
         one_for_each_router=[plain(point) for point in frontier],
         chosen=chosen and plain(chosen),
     )
-    text = json.dumps(content, indent=2) + '\n'
-    write_atomically(text, folder / 'route_budget.json')
+    write_json(content, folder / 'route_budget.json')
     plot_routing(folder / 'route_budget.png', sweep, frontier, reference, chosen)
     print(f'Figures: {folder / "route_budget.json"}')
     print(f'Picture: {folder / "route_budget.png"}')

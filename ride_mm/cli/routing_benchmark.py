@@ -1,7 +1,6 @@
 """What routing saves in time, as a table: ``tools/benchmarks/routing.py``."""
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -18,7 +17,6 @@ from ..analysis.tables import ABSENT, format_percent, format_table
 from ..engine.checkpoint_io import (
     load_checkpoint_file,
     model_tensors,
-    write_atomically,
 )
 from ..engine.hooks.fit_check import misfits, named, without_router
 from ..models.classifiers import RIDEClassifier
@@ -32,6 +30,7 @@ from .benchmark_common import (
 from .common import add_config_options, existing_file, load_config, run_main
 from .errors import UsageError
 from .flops import build_model, image_size
+from .outputs import write_json
 
 COLUMNS = (
     'batch',
@@ -136,8 +135,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     }
     result = heading | {'macs': asdict(costs), 'cells': [as_dict(s) for s in speeds]}
     print(report(heading, speeds, left_out(args.batch_sizes, args.continuing)))
-    if args.json is not None:
-        write_atomically(json.dumps(result, indent=2) + '\n', args.json)
+    write_json(result, args.json)
     return result
 
 

@@ -1,5 +1,7 @@
 """Schedules of another length."""
 
+from fractions import Fraction
+
 from mmengine.config import Config
 
 from .errors import UsageError
@@ -36,7 +38,7 @@ def scale_schedule(cfg: Config, epochs: int | None) -> dict[str, object]:
         )
     if epochs == train_cfg['max_epochs']:
         return {}
-    scale = epochs / train_cfg['max_epochs']
+    scale = Fraction(epochs, train_cfg['max_epochs'])
     options = {'train_cfg.max_epochs': epochs}
     if train_cfg.get('val_interval', 1) > epochs:
         options['train_cfg.val_interval'] = epochs
@@ -54,7 +56,7 @@ def scale_schedule(cfg: Config, epochs: int | None) -> dict[str, object]:
     return options
 
 
-def _scale_scheduler(scheduler: dict, scale: float, where: str) -> dict[str, object]:
+def _scale_scheduler(scheduler: dict, scale: Fraction, where: str) -> dict[str, object]:
     scaled = {
         key: max(1, round(scale * scheduler[key]))
         for key in POSITIONS

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..analysis.tables import ABSENT, format_table
-from ..engine.checkpoint_io import write_atomically
 from ..engine.hooks.run_record import read_record
 from ..utils import find_config
 from .common import run_main, say
@@ -25,8 +24,7 @@ from .experiments import (
     shown,
     status_of,
 )
-from .infer_output import json_of
-from .outputs import check_outputs
+from .outputs import check_outputs, write_json
 from .training import PRECISIONS
 
 SOME_FAILED, FAILED = 1, 2
@@ -72,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--json', metavar='FILE', help=f'all figures (default: WORK_DIR/{FILE})'
     )
-    parser.add_argument('--epochs', help='train this long, as train.py does')
+    parser.add_argument('--epochs', type=int, help='train this long, as train.py does')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -136,8 +134,7 @@ def sweep(args: argparse.Namespace) -> dict[str, str | None]:
     finished = [run for run in runs if faults[run.name] is None]
     summary = metrics_of([run.metrics() for run in finished])
     print(f'\n{table_of(runs, finished, summary)}')
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(json_of(content_of(runs, faults, summary)), target)
+    write_json(content_of(runs, faults, summary), target)
     print(f'\nFigures: {target}')
     failed = [run.name for run in runs if faults[run.name] is not None]
     if failed:
@@ -158,7 +155,7 @@ def runs_of(args: argparse.Namespace) -> list[Run]:
     train_options = []
     for option, value in (('--epochs', args.epochs), ('--amp', args.amp)):
         if value is not None:
-            train_options += [option, value]
+            train_options += [option, str(value)]
     cfg = check_config(args.config, args.cfg_options, train_options)
     name = Path(find_config(args.config)).stem
     folder = Path(args.work_dir or Path('work_dirs', 'sweep', name))

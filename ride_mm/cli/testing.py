@@ -1,21 +1,17 @@
 """Test a model from the command line."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
 
 import mmengine
-import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 
-from ..engine.checkpoint_io import write_atomically
 from ..utils.freed_memory import keep_freed_memory
 from .checked_run import checked_run
 from .common import (
@@ -29,7 +25,7 @@ from .common import (
     unnamed,
 )
 from .errors import UsageError
-from .outputs import check_outputs
+from .outputs import check_outputs, write_json
 
 # Metrics of what single experts decide.
 OF_EXPERTS = ('ExpertAccuracy', 'ExpertUsage')
@@ -193,11 +189,4 @@ def write_metrics(metrics: dict, args: argparse.Namespace) -> None:
             'options': args.cfg_options,
             'metrics': metrics,
         }
-        text = json.dumps(content, indent=2, default=_json_value)
-        write_atomically(f'{text}\n', args.json)
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, (np.generic, np.ndarray, torch.Tensor)):
-        return value.tolist()
-    raise TypeError(f'metrics: expected numbers, strings and lists, got {type(value)}')
+        write_json(content, args.json)

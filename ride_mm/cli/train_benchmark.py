@@ -1,7 +1,6 @@
 """The speed of training, by parts and side by side: ``tools/benchmarks/train.py``."""
 
 import argparse
-import json
 import shlex
 import statistics
 import sys
@@ -17,7 +16,6 @@ from mmengine.registry import init_default_scope
 from ..analysis.speed import PARTS, peak_memory, time_operators, time_parts
 from ..analysis.tables import ABSENT, format_table
 from ..analysis.timing import time_in_turns
-from ..engine.checkpoint_io import write_atomically
 from ..utils.freed_memory import keep_freed_memory
 from ..utils.machine import machine_name
 from .benchmark_common import (
@@ -31,6 +29,7 @@ from .config_checks import check_settings
 from .errors import UsageError
 from .flops import image_size
 from .options import OptionsAction, merge_options
+from .outputs import write_json
 from .training_candidates import Candidate, from_data, from_random_images
 
 ALL_PARTS = ('data', *PARTS, 'framework')
@@ -164,8 +163,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     if args.operators:
         operators = [line for row in rows for line in operator_cells(row)]
         print(f'\n{format_table(OPERATOR_COLUMNS, operators)}')
-    if args.json is not None:
-        write_atomically(json.dumps(result, indent=2) + '\n', args.json)
+    write_json(result, args.json)
     return result
 
 

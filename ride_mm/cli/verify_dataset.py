@@ -23,8 +23,8 @@ from ..datasets.verification import (
 from ..engine.checkpoint_io import write_atomically
 from .common import add_config_options, load_config, run_main
 from .errors import UsageError
-from .infer_output import json_of, printable
-from .outputs import check_outputs
+from .infer_output import printable
+from .outputs import check_outputs, write_json
 from .verify_output import Report, Split, content_of, lines_of
 
 SPLITS = ('train', 'val', 'test')
@@ -119,8 +119,7 @@ def verify_dataset(args: argparse.Namespace) -> bool:
         title = Path(str(args.config)).stem
         write_atomically(plot_class_counts(train.counts, train.classes, title), plot)
         print(f'Class counts: {plot}')
-    if args.json is not None:
-        write_atomically(json_of(content_of(report, str(args.config), good)), args.json)
+    write_json(content_of(report, str(args.config), good), args.json)
     print('Nothing is wrong.' if good else 'Something is wrong.')
     return good
 

@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import json
 import re
 import shlex
 import sys
@@ -15,7 +14,6 @@ from ..analysis.experts import PASSES, SIZES, LayerSize, LayerSpeed, measure_lay
 from ..analysis.experts.speed import NAMES
 from ..analysis.routing.speed import HALF
 from ..analysis.tables import format_table
-from ..engine.checkpoint_io import write_atomically
 from ..models.layers.moe import expert_capacity
 from ..utils.freed_memory import keep_freed_memory
 from ..utils.machine import machine_name
@@ -26,6 +24,7 @@ from .benchmark_common import (
 )
 from .common import run_main
 from .errors import UsageError
+from .outputs import write_json
 
 COLUMNS = (
     *('size', 'experts', 'k', 'capacity', 'precision', 'pass'),
@@ -144,8 +143,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     result = heading | {'rows': rows}
     lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
     print(f'{lines}\n\n{format_table(COLUMNS, [_cells(row) for row in rows])}')
-    if args.json is not None:
-        write_atomically(json.dumps(result, indent=2) + '\n', args.json)
+    write_json(result, args.json)
     return result
 
 

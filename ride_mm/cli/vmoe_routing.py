@@ -1,7 +1,6 @@
 """What a V-MoE's routers do: ``tools/analysis_tools/vmoe_routing.py``."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,6 @@ from ..analysis.experts import (
     record_routing,
 )
 from ..analysis.tables import format_table
-from ..engine.checkpoint_io import write_atomically
 from ..utils.progress import progress_bar
 from .common import add_config_options, load_config, run_main, say
 from .errors import UsageError
@@ -28,6 +26,7 @@ from .frozen_model import (
     labelled_images,
     labels_of,
 )
+from .outputs import write_json
 
 FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 
@@ -110,7 +109,7 @@ def vmoe_routing(args: argparse.Namespace) -> list[LayerRouting]:
     if points:
         plot_capacity(points, folder / 'capacity.png')
     content = content_of(layers, points, accuracy, names, args)
-    write_atomically(f'{json.dumps(content, indent=1)}\n', folder / 'routing.json')
+    write_json(content, folder / 'routing.json')
     say(f'\nFigures and routing.json: {folder}')
     return layers
 

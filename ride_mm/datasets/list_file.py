@@ -149,8 +149,8 @@ class LTListFile(BaseDataset):
         prefix = self.img_prefix
         folder = prefix if not prefix or prefix.endswith('/') else f'{prefix}/'
         paths = [folder + image for image in images]
-        if self.probe:
-            check_images(paths[:: max(1, len(paths) // self.probe)], 'exists')
+        places = np.linspace(0, len(paths) - 1, min(self.probe, len(paths)), dtype=int)
+        check_images([paths[place] for place in places], 'exists')
         return [
             {
                 'img_path': path,

@@ -235,9 +235,9 @@ class LongTailed:
 
     def __getitem__(self, index: int) -> dict:
         self.full_init()
+        index = range(len(self))[index]
         if self._replacements is None:
             return self._load(index, index)
-        index = range(len(self))[index]
         seed, epoch = self._position.tolist()
         place = int(self._official[index])
         place = (place,) if epoch == NOT_SET else (seed, epoch, place)

@@ -94,6 +94,7 @@ class TestScheduleGuard:
         ('changes', 'difference'),
         [
             ({'train_cfg__max_epochs': 5}, 'max_epochs: expected 1, got 5'),
+            ({'randomness__seed': 4}, 'randomness.seed: expected 0, got 4'),
             (
                 {'param_scheduler': [{'type': 'MultiStepLR', 'milestones': [1]}]},
                 'param_scheduler: expected',

@@ -231,7 +231,8 @@ def test_processes_share_the_average_s_statistics(monkeypatch):
     assert model[0].running_mean.tolist() == [0, 0]
 
 
-def test_buffers_that_are_no_statistics_are_the_model_s_own():
+@pytest.mark.parametrize('used', ['saved', 'validated'])
+def test_buffers_that_are_no_statistics_are_the_model_s_own(used):
     """Thresholds may be infinite, and the bank of CRD gets its size before training."""
     model = nn.Module()
     model.register_buffer('bank', torch.zeros(0, 2))
@@ -247,10 +248,16 @@ def test_buffers_that_are_no_statistics_are_the_model_s_own():
         model.bank.mul_(2)
         model.thresholds[0] = step
         hook.after_train_iter(runner, 0)
-    average = hook.ema_model.module
-    assert torch.equal(average.bank, torch.full((4, 2), 8.0))
-    assert average.thresholds.tolist() == [3.0, -torch.inf]
-    assert average.weight.item() == 2.25  # 1, then halfway to 2, then to 3.
+    if used == 'saved':
+        checkpoint = {'state_dict': model.state_dict()}
+        hook.before_save_checkpoint(runner, checkpoint)
+        state = checkpoint['state_dict']
+    else:
+        hook.before_val_epoch(runner)
+        state = model.state_dict()
+    assert torch.equal(state['bank'], torch.full((4, 2), 8.0))
+    assert state['thresholds'].tolist() == [3.0, -torch.inf]
+    assert state['weight'].item() == 2.25  # 1, then halfway to 2, then to 3.
 
 
 def test_the_mean_of_all_weights_is_an_average_too():

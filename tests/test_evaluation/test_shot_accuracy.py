@@ -96,6 +96,13 @@ def test_the_file_has_a_row_per_class(tmp_path):
     assert [row['accuracy'] for row in rows] == ['50.0000', '100.0000', '0.0000', '']
 
 
+def test_names_that_are_not_those_of_the_counts_are_refused(tmp_path):
+    metric = ShotAccuracy(class_counts=[5, 5], csv=str(tmp_path / 'classes.csv'))
+    with pytest.raises(ValueError, match='classes of the test set: expected 2, .* 4'):
+        evaluate(metric, [0, 1], [0, 0])
+    assert not (tmp_path / 'classes.csv').exists()
+
+
 def expert_samples():
     decisions = [(0, 0, 0), (0, 1, 1), (1, 1, 0), (0, 1, 0)]
     labels = [0, 1, 1, 0]

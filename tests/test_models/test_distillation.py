@@ -200,6 +200,13 @@ def test_the_constant_is_that_of_the_first_batch():
     loss(*crd_batch(seed=7))
     assert torch.isfinite(first).all()
     assert torch.equal(loss.log_constant, first)
+    other = crd()
+    other(*crd_batch(seed=5))  # One that knows a constant takes that of a checkpoint.
+    other.load_state_dict(loss.state_dict())
+    torch.manual_seed(0)
+    expected = loss(*crd_batch(seed=8))
+    torch.manual_seed(0)
+    torch.testing.assert_close(other(*crd_batch(seed=8)), expected)
 
 
 def test_few_of_many_negatives_are_drawn():

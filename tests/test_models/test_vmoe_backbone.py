@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 import ride_mm  # noqa: F401  (registers the models)
 from ride_mm.models.backbones.vmoe_blocks import moe_blocks
 from ride_mm.models.layers.position_embedding import sincos2d_positions
+from ride_mm.models.teacher import Teacher
 
 ARCH = dict(embed_dims=32, num_layers=4, num_heads=4, feedforward_channels=64)
 
@@ -34,12 +35,13 @@ def classifier(**settings) -> torch.nn.Module:
     return model
 
 
-def ride(num_experts: int = 2) -> torch.nn.Module:
+def ride(num_experts: int = 2, **distill: dict) -> torch.nn.Module:
     torch.manual_seed(0)
     model = MODELS.build(
         dict(
             type='RIDEClassifier',
             num_experts=num_experts,
+            distill=distill,
             backbone=dict(type='MultiExpertBackbone', base=backbone(), shared_stages=2),
             head=dict(
                 type='MultiExpertHead',
@@ -92,6 +94,16 @@ def test_every_parameter_gets_a_gradient(build):
     # Softmax does not see what is added to all keys.
     assert [n for n in without if not n.endswith('.k.bias')] == []
     assert model(batch()[0]).shape == (8, 5)
+
+
+def test_a_student_s_routers_learn_from_their_own_losses():
+    plain = ride().eval().loss(*batch())
+    student = ride(kd=dict(type='KDLoss', form='paper')).eval()
+    student.teacher = Teacher(ride(num_experts=3))
+    losses = student.loss(*batch())
+    assert set(losses) == {*plain, 'loss_kd'} and 'loss_moe' in plain
+    # The teacher has routers, too, whose losses are nobody's.
+    torch.testing.assert_close(losses['loss_moe'], plain['loss_moe'])
 
 
 def test_losses_of_routers_are_part_of_the_total():

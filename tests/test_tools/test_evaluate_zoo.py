@@ -14,7 +14,6 @@ from mmengine.logging import MMLogger
 
 from ride_mm.cli import evaluate_zoo as program
 from ride_mm.cli.errors import UsageError
-from ride_mm.cli.infer_output import json_of
 from ride_mm.cli.zoo_files import (
     config_of,
     find_checkpoints,
@@ -204,11 +203,6 @@ def test_weights_that_are_no_numbers(stage_one, tmp_path):
     (row,) = json.loads((tmp_path / 'o.json').read_text())['rows']
     assert f'{name}: expected finite numbers, got nan' in row['fault']
     assert row['accuracy'] == {}
-
-
-def test_json_has_no_words_for_what_is_no_number():
-    text = json_of(dict(a=[float('nan'), 1.5], b=(float('-inf'),)))
-    assert json.loads(text) == dict(a=[None, 1.5], b=[None])
 
 
 def test_errors(tmp_path, zoo, capsys):

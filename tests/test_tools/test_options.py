@@ -152,6 +152,22 @@ class TestEpochs:
             'param_scheduler.2.milestones': [1],
         }
 
+    @pytest.mark.parametrize(
+        ('length', 'milestone', 'epochs', 'expected'),
+        [(200, 180, 70, 63), (100, 60, 205, 123), (30, 27, 130, 117), (30, 20, 4, 2)],
+    )
+    def test_milestones_are_at_the_same_part(self, length, milestone, epochs, expected):
+        cfg = Config(
+            {
+                'train_cfg': {'max_epochs': length},
+                'param_scheduler': {'milestones': [milestone]},
+                'default_hooks': {'reweight': {'reweight_epoch': milestone}},
+            }
+        )
+        scaled = scale_schedule(cfg, epochs)
+        assert scaled['param_scheduler.milestones'] == [expected]
+        assert scaled['default_hooks.reweight.reweight_epoch'] == expected
+
     def test_single_scheduler(self):
         cfg = Config({'train_cfg': {'max_epochs': 4}, 'param_scheduler': {'T_max': 4}})
         assert scale_schedule(cfg, 2)['param_scheduler.T_max'] == 2

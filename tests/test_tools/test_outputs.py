@@ -1,14 +1,17 @@
 """Files that tools write: what may not be replaced is refused before anything runs."""
 
+import json
+import math
 import os
 
+import numpy as np
 import pytest
 import torch
 
 from ride_mm.cli import testing, train_benchmark
 from ride_mm.cli.errors import UsageError
 from ride_mm.cli.infer import infer_main
-from ride_mm.cli.outputs import check_outputs
+from ride_mm.cli.outputs import check_outputs, write_json
 
 
 @pytest.fixture
@@ -61,3 +64,18 @@ def test_a_benchmark_looks_before_it_measures(files, monkeypatch):
         train_benchmark.train_benchmark_main(
             ['ride_r20_digitslt', '--json', 'table.json/x']
         )
+
+
+def test_json_is_written_without_what_json_has_no_word_for(tmp_path):
+    content = {
+        'number': np.float32(0.5),
+        'list': (np.arange(2), torch.tensor([0.5, math.inf])),
+        'undefined': [math.nan, 1],
+    }
+    write_json(content, tmp_path / 'new' / 'a.json')
+    expected = {'number': 0.5, 'list': [[0, 1], [0.5, None]], 'undefined': [None, 1]}
+    assert json.loads((tmp_path / 'new' / 'a.json').read_text()) == expected
+    with pytest.raises(TypeError, match='not JSON serializable'):
+        write_json({'other': object()}, tmp_path / 'b.json')
+    write_json({}, None)
+    assert not (tmp_path / 'b.json').exists()

@@ -43,8 +43,9 @@ TOY = replace(
     ),
     schedules={'40e': '', 'small': '_small'},
     any_files=('train_dataloader.num_workers=0',),
-    describe_files=lambda root: {'train': {'md5': 'd' * 32, 'published': 'e' * 32}},
+    describe_files=lambda root: {'train': {'md5': 'd' * 32, 'published': 'd' * 32}},
 )
+OTHER_FILES = {'train': {'md5': 'd' * 32, 'published': 'e' * 32}}
 
 
 @pytest.fixture(autouse=True)
@@ -113,11 +114,27 @@ def test_the_report_has_what_the_tests_say(capsys, monkeypatch):
     text = report()
     assert 'an abacus, 1 thread, float32' in text
     assert f'subset {"a" * 16}' in text and 'torch 2.6.0' in text
-    assert f'a copy, not the published files (train md5 {"d" * 32}' in text
+    assert f'Data files: the published ones (train md5 {"d" * 32})' in text
     assert '--any-files' not in text
     command = 'python tools/train.py ride_r20_digitslt_router --work-dir'
     assert f'{command} {place("router")} --resume' in text
     assert f'load_from={place("ride")}/epoch_2.pth' in text
+
+
+def test_other_files_are_taken_only_if_that_is_said(capsys, monkeypatch):
+    other = replace(TOY, describe_files=lambda root: OTHER_FILES)
+    monkeypatch.setitem(program.BENCHMARKS, 'toy', other)
+    assert reproduce('--rows', 'ce', '--seeds', '0') == 2
+    said = capsys.readouterr().err
+    assert f"data/cifar100: expected the published file 'train', md5 {'e' * 32}" in said
+    assert f'got md5 {"d" * 32}' in said and '--any-files' in said
+    assert not list(Path().iterdir())
+    assert reproduce('--rows', 'ce', '--seeds', '0', '--any-files') == 0
+    text = report()
+    assert (
+        f'a copy, not the published files (train md5 {"d" * 32} not {"e" * 32}' in text
+    )
+    assert '--rows ce --seeds 0 --any-files\n' in text
 
 
 def test_what_a_row_needs_is_trained_before_it_and_once():
@@ -130,6 +147,30 @@ def test_what_a_row_needs_is_trained_before_it_and_once():
     assert reproduce('--rows', 'router', 'ride', '--seeds', '3') == 0
     assert epochs('ride', 3) == epochs('router', 3) == ['1', '2']
     assert report() == before
+
+
+def test_the_commands_of_the_report_make_what_it_has():
+    assert reproduce('--rows', 'ce', '--seeds', '0') == 0
+    free = 'model.channels_last=True'
+    calls = (
+        ['--rows', 'ce', 'ride', '--seeds', '1', '2', '--amp', 'bf16'],
+        ['--rows', 'router', '--seeds', '2', '--amp', 'bf16', '--cfg-options', free],
+    )
+    for call in calls:
+        assert reproduce(*call) == 0
+    made = {}
+    for line in report().splitlines():
+        if line.startswith('python tools/reproduce.py'):
+            args = program.make_parser().parse_args(line.split()[2:])
+            rows, schedule = program.check(args, TOY)
+            for name in (f'{schedule}/{r}/seed_{s}' for r in rows for s in args.seeds):
+                assert name not in made
+                made[name] = args
+    records = json.loads(Path('docs/results/toy.json').read_text())['runs']
+    assert set(made) == {name for name in records if records[name]['metrics']}
+    for name, args in made.items():
+        assert args.amp == (None if name == '40e/ce/seed_0' else 'bf16')
+        assert args.cfg_options == ([free] if 'router' in name else [])
 
 
 def test_rows_without_a_test_are_said_not_to_be_run():

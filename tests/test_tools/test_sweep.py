@@ -143,6 +143,7 @@ def test_ctrl_c_ends_the_trainings_and_a_second_call_goes_on(tmp_path):
         ([], ['modle.x=3'], 'did you mean model?'),
         (['--json', '/'], SHORT, '--json: expected a file, got the folder /'),
         (['--epochs', '0'], [], '--epochs: expected at least 1, got 0'),
+        (['--epochs', 'one'], [], 'sweep.py: error: argument --epochs: invalid int'),
     ],
 )
 def test_bad_options_are_told_before_anything_starts(

@@ -7,10 +7,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ...engine.checkpoint_io import latest_checkpoint, write_atomically
+from ...engine.checkpoint_io import latest_checkpoint
 from ...engine.hooks.run_record import read_record
 from ...engine.hooks.schedule_guard import differences
 from ..errors import UsageError
+from ..outputs import write_json
 from .pool import Job, Step
 from .run import TEST, Run, executable
 
@@ -151,8 +152,7 @@ def write_command(run: Run, notes: Mapping[str, Any]) -> None:
         'notes': dict(notes),
         'content': dict(run.content),
     }
-    text = json.dumps(content, indent=2)
-    write_atomically(f'{text}\n', run.work_dir / COMMAND)
+    write_json(content, run.work_dir / COMMAND)
 
 
 def job_of(run: Run, notes: Mapping[str, Any] | None = None) -> Job:

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..common import run_main, say
@@ -145,8 +145,7 @@ def reproduce(args: argparse.Namespace) -> dict[str, str | None]:
     faults = {}
     if not args.report_only:
         say(f'{len(todo)} trainings are to be run or finished.')
-        root = args.data_root or benchmark.data_root
-        notes = {'files': benchmark.describe_files(root)} if todo else {}
+        notes = {'files': checked_files(args, benchmark)} if todo else {}
         jobs = [job_of(run, notes) for run, _ in todo]
         faults = run_jobs(jobs, make_slots(args.jobs), say)
     for key, found in collect(folder, benchmark).items():
@@ -190,6 +189,29 @@ def check(args: argparse.Namespace, benchmark: Benchmark) -> tuple[list[str], st
     if args.out is not None and Path(args.out).suffix != '.md':
         raise UsageError(f'--out: expected FILE.md, got {args.out}')
     return [name for name in known if name in names], schedule
+
+
+def checked_files(
+    args: argparse.Namespace, benchmark: Benchmark
+) -> Mapping[str, Mapping[str, str]]:
+    """Say which data files there are; the first training gets those that are missing.
+
+    Returns:
+        By name: ``md5`` and ``published``, that of the published file.
+
+    Raises:
+        UsageError: If one is not the published one and ``--any-files`` is not given.
+    """
+    root = args.data_root or benchmark.data_root
+    files = benchmark.describe_files(root)
+    for name, file in files.items():
+        if file['md5'] != file['published'] and not args.any_files:
+            raise UsageError(
+                f'{root}: expected the published file {name!r}, md5 '
+                f'{file["published"]}, got md5 {file["md5"]}; download it again, or '
+                'take it as it is with --any-files'
+            )
+    return files
 
 
 def free_settings(args: argparse.Namespace, benchmark: Benchmark) -> list[str]:

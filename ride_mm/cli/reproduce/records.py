@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...engine.checkpoint_io import latest_checkpoint, write_atomically
+from ...engine.checkpoint_io import latest_checkpoint
 from ...engine.hooks.run_record import read_record
 from ..errors import UsageError
 from ..experiments import read_command
 from ..experiments.run import TEST
-from ..infer_output import json_of
+from ..outputs import write_json
 from .rows import Benchmark
 
 KEYS = ('metrics', 'command', 'sessions', 'state', 'history')
@@ -131,4 +131,4 @@ def write_records(
         'notes': dict(notes),
         'runs': {name: records[name] for name in sorted(records)},
     }
-    write_atomically(json_of(content), path)
+    write_json(content, path)

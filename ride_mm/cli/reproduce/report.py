@@ -2,42 +2,22 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...analysis.tables import ABSENT, format_percent, format_table
 from ...engine.checkpoint_io import write_atomically
 from ...utils import SHOT_GROUPS
-from ..experiments import Spread, metrics_of, shown
-from .plan import plan_runs, run_name
+from ..experiments import Spread
+from .calls import commands
+from .found import Found
 from .provenance import provenance
-from .rows import Benchmark, Published, Row
+from .rows import Benchmark, Published
 
 GROUPS = ('all', *SHOT_GROUPS)
 PREFIX = 'shot_accuracy/'
 EXPERTS = 'expert_usage/mean_experts'
 NOT_RUN = 'not run'
-
-
-@dataclass(frozen=True)
-class Found:
-    """What is known of a row under a schedule.
-
-    Attributes:
-        row: The row.
-        finished: Records of its finished trainings by seed.
-        others: States of its other trainings by seed.
-    """
-
-    row: Row
-    finished: Mapping[int, Mapping[str, Any]]
-    others: Mapping[int, str]
-
-    @property
-    def figures(self) -> dict[str, Spread]:
-        """Metrics over the seeds."""
-        return metrics_of([record['metrics'] for record in self.finished.values()])
 
 
 def report_of(
@@ -194,76 +174,3 @@ def runs_table(found: Sequence[Found]) -> str:
             cells.append(ABSENT if used is None else f'{used:.2f}')
             rows.append([one.row.title, str(seed), *cells])
     return format_table(['row', 'seed', *GROUPS, 'experts'], rows)
-
-
-def options_of(one: Found) -> set[str]:
-    """Settings of data and loading under which a row's trainings were run."""
-    return {o for record in one.finished.values() for o in record['command']['free']}
-
-
-def by_train_options(
-    found: Sequence[Found],
-) -> dict[tuple[str, ...], list[Found]]:
-    """Finished trainings by the options of ``tools/train.py`` they were run under."""
-    groups: dict[tuple[str, ...], list[Found]] = {}
-    for one in found:
-        parts: dict[tuple[str, ...], dict[int, Mapping[str, Any]]] = {}
-        for seed, record in one.finished.items():
-            options = tuple(record['command'].get('train_options', ()))
-            parts.setdefault(options, {})[seed] = record
-        for options, records in parts.items():
-            groups.setdefault(options, []).append(Found(one.row, records, {}))
-    return groups
-
-
-def commands(benchmark: Benchmark, schedule: str, found: Sequence[Found]) -> str:
-    """The commands of the rows, as ``tools/reproduce.py`` gives them for a seed."""
-    calls, steps = [], []
-    for options, rows in by_train_options(found).items():
-        calls.append(call_of(benchmark, schedule, rows, options))
-        steps += steps_of(benchmark, schedule, rows, options)
-    lines = [*calls, '', *steps]
-    return '\n'.join(
-        [
-            f'The first command{"s do" if len(calls) > 1 else " does"} all of this; a '
-            'second call resumes. What is run for the first seed of each row, without '
-            'the settings that leave results as they are (where the data is, how it is '
-            'read and computed):',
-            '',
-            '```bash',
-            *lines,
-            '```',
-        ]
-    )
-
-
-def call_of(
-    benchmark: Benchmark, schedule: str, rows: Sequence[Found], options: Sequence[str]
-) -> str:
-    """The call of ``tools/reproduce.py`` that makes rows."""
-    names = ' '.join(one.row.name for one in rows)
-    seeds = ' '.join(str(s) for s in sorted({s for one in rows for s in one.finished}))
-    call = (
-        f'python tools/reproduce.py {benchmark.name} --schedule {schedule} '
-        f'--rows {names} --seeds {seeds}'
-    )
-    if any(o in benchmark.any_files for one in rows for o in options_of(one)):
-        call += ' --any-files'
-    return ' '.join([call, *options])
-
-
-def steps_of(
-    benchmark: Benchmark, schedule: str, rows: Sequence[Found], options: Sequence[str]
-) -> list[str]:
-    """What that call runs for the first seed of each row."""
-    folder = Path('work_dirs', 'reproduce', benchmark.name)
-    firsts = {one.row.name: min(one.finished) for one in rows}
-    planned = {
-        seed: plan_runs(benchmark, schedule, list(firsts), [seed], folder, (), options)
-        for seed in set(firsts.values())
-    }
-    lines = []
-    for row, seed in firsts.items():
-        run = planned[seed][run_name(schedule, row, seed)]
-        lines += [shown(run.train_command(False)), shown(run.test_command(False))]
-    return lines

@@ -58,7 +58,8 @@ class Benchmark:
             first.
         data_root: Where the configs look for the data.
         any_files: Settings that accept other files than the published ones.
-        describe_files: Called with the folder of the data; says which files are there.
+        describe_files: Called with the folder of the data; gives ``md5`` and
+            ``published``, the hash of the published file, of each file that is there.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Benchmark:
     schedules: Mapping[str, str]
     data_root: str
     any_files: tuple[str, ...]
-    describe_files: Callable[[str], Mapping[str, object]]
+    describe_files: Callable[[str], Mapping[str, Mapping[str, str]]]
 
     def row(self, name: str) -> Row:
         """The row of a name."""

@@ -107,15 +107,6 @@ class LTEMAHook(EMAHook):
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Move the average."""
         super().after_train_iter(runner, *args, **kwargs)
-        averaged = {
-            f'{name}.{which}'
-            for name, _ in tracked_statistics(self.src_model)
-            for which in ('running_mean', 'running_var')
-        }
-        own = dict(self.src_model.named_buffers())
-        for name, buffer in self.ema_model.module.named_buffers():
-            if name not in averaged:
-                buffer.copy_(own[name])
         self._stale = True
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -125,10 +116,17 @@ class LTEMAHook(EMAHook):
     def before_val_epoch(self, runner: Runner) -> None:
         """Validate the average, once there is one."""
         self._share_statistics()
+        self._take_other_buffers()
         self._swap_ema_parameters()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Save the average, and what training goes on with."""
+        self._take_other_buffers()
+        super().before_save_checkpoint(runner, checkpoint)
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Test the average; a checkpoint has it as its ``state_dict``."""
+        self._take_other_buffers()
         self._swap_ema_parameters()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -156,6 +154,18 @@ class LTEMAHook(EMAHook):
     def _swap_ema_parameters(self) -> None:
         if self._averages:
             super()._swap_ema_parameters()
+
+    def _take_other_buffers(self) -> None:
+        """Take the buffers that are no average as they are in the model."""
+        averaged = {
+            f'{name}.{which}'
+            for name, _ in tracked_statistics(self.src_model)
+            for which in ('running_mean', 'running_var')
+        }
+        own = dict(self.src_model.named_buffers())
+        for name, buffer in self.ema_model.module.named_buffers():
+            if name not in averaged:
+                buffer.copy_(own[name])
 
     def _share_statistics(self) -> None:
         """Average BatchNorm's statistics over processes."""

@@ -132,6 +132,14 @@ def _settings(hook: Hook) -> dict:
     return {name: plain(getattr(hook, name)) for name in names if hasattr(hook, name)}
 
 
+def _other_seed(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
+    """Name another seed than the checkpoint's; without one MMEngine takes that."""
+    before = checkpoint.get('meta', {}).get('seed')
+    now = (runner.cfg.get('randomness') or {}).get('seed')
+    if before is not None and now is not None:
+        yield from differences(before, now, 'randomness.seed')
+
+
 def differences(expected: Any, got: Any, where: str = '') -> Iterator[str]:
     """Name each place where two descriptions differ."""
     if isinstance(expected, dict) and isinstance(got, dict):
@@ -194,7 +202,7 @@ class ScheduleGuardHook(Hook):
         if 'train_dataloader' in before:
             before['train_dataloader'] = data_settings(before['train_dataloader'])
         now = {k: v for k, v in describe_training(runner).items() if k in before}
-        found = list(differences(before, now))
+        found = [*_other_seed(runner, checkpoint), *differences(before, now)]
         if found:
             more = len(found) - MAX_LISTED
             listed = found[:MAX_LISTED] + ([f'and {more} more'] if more > 0 else [])

@@ -154,8 +154,15 @@ class ShotAccuracy(BaseMetric):
             )
         return result
 
-    def _write_csv(self, counts, images, correct) -> None:
+    def _write_csv(
+        self, counts: np.ndarray, images: np.ndarray, correct: np.ndarray
+    ) -> None:
         classes = (self.dataset_meta or {}).get('classes') or range(len(counts))
+        if len(classes) != len(counts):
+            raise ValueError(
+                f'classes of the test set: expected {len(counts)}, one for each of the '
+                f'class counts, got {len(classes)}'
+            )
         text = io.StringIO(newline='')
         writer = csv.writer(text)
         writer.writerow(

@@ -4,7 +4,7 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ..layers.moe import collect_reports
+from ..layers.moe import Report, collect_reports
 
 
 class AuxiliaryLossMixin:
@@ -24,7 +24,7 @@ class AuxiliaryLossMixin:
                 checkpointing of the reentrant kind.
         """
         with collect_reports() as reports:
-            losses = super().loss(inputs, data_samples)
+            losses = self.main_losses(inputs, data_samples)
         # A teacher's layers are not among the modules.
         own = {id(module) for module in self.modules()}
         reports = [report for report in reports if id(report.layer) in own]
@@ -44,8 +44,14 @@ class AuxiliaryLossMixin:
             losses[f'moe_{name}'] = torch.stack(values).mean()
         return losses
 
+    def main_losses(
+        self, inputs: Tensor, data_samples: list[DataSample]
+    ) -> dict[str, Tensor]:
+        """Compute the losses of images (N, 3, H, W) without those of routers."""
+        return super().loss(inputs, data_samples)
 
-def _check_gradient(report) -> None:
+
+def _check_gradient(report: Report) -> None:
     learns = any(p.requires_grad for p in report.layer.router.parameters())
     if torch.is_grad_enabled() and learns and not report.loss.requires_grad:
         raise RuntimeError(

@@ -125,10 +125,12 @@ class RIDEClassifier(AuxiliaryLossMixin, ImageClassifier):
         """
         return super().extract_feat(self._lay_out(inputs), stage)
 
-    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+    def main_losses(
+        self, inputs: Tensor, data_samples: list[DataSample]
+    ) -> dict[str, Tensor]:
         """Compute the losses of images (N, 3, H, W), those of distillation too."""
         if not self.distill:
-            return super().loss(inputs, data_samples)
+            return super().main_losses(inputs, data_samples)
         feats = self.extract_feat(inputs)
         return distillation_losses(
             self.distill, self.head, self.teacher, inputs, feats, data_samples

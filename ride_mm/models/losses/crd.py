@@ -102,6 +102,7 @@ class CRDLoss(nn.Module):
         self.register_buffer('bank', torch.empty(2, 0, embed_channels))
         # log(Z / M) of either direction; not a number before the first batch.
         self.register_buffer('log_constant', torch.full((2,), math.nan))
+        self._is_known = [False, False]
 
     def set_num_samples(self, num_samples: int) -> None:
         """Make a bank for so many training samples, unless there is one.
@@ -195,13 +196,16 @@ class CRDLoss(nn.Module):
 
     def _constant(self, side: int, negative: Tensor, own: Tensor) -> Tensor:
         """``log(Z / M)``; of the first batch, the mean over all processes."""
-        count = (~own).sum()
-        mean = (negative.flatten().logsumexp(0) - count.log()).exp()
-        all_reduce(mean, op='mean')
-        known = self.log_constant[side].clone()
-        constant = torch.where(known.isnan(), mean.log(), known)
-        self.log_constant[side] = constant
-        return constant
+        # Asked once only: reading a CUDA buffer waits for the device.
+        if not self._is_known[side]:
+            self._is_known[side] = not self.log_constant[side].isnan().item()
+        if not self._is_known[side]:
+            count = (~own).sum()
+            mean = (negative.flatten().logsumexp(0) - count.log()).exp()
+            all_reduce(mean, op='mean')
+            self.log_constant[side] = mean.log()
+            self._is_known[side] = True
+        return self.log_constant[side].clone()
 
     def _remember(self, embedded: Tensor, sample_idx: Tensor) -> None:
         """Move the bank's rows of this batch towards its embeddings."""
@@ -212,7 +216,9 @@ class CRDLoss(nn.Module):
         self.bank[:, index] = F.normalize(blended, dim=2)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+        self._is_known = [False, False]
         bank = state_dict.get(prefix + 'bank')
-        if bank is not None and bank.shape[::2] == self.bank.shape[::2]:
+        # Of any number of samples, for as many channels.
+        if bank is not None and bank.shape[2:] == self.bank.shape[2:]:
             self.bank = torch.empty_like(bank, device=self.bank.device)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
