@@ -7,6 +7,9 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+aten = torch.ops.aten
 
 
 @contextmanager
@@ -21,6 +24,34 @@ def fake_gpu() -> Iterator[FakeTensorMode]:
     pinning = mock.patch.object(Tensor, 'pin_memory', lambda tensor: tensor)
     with capturing, pinning, FakeTensorMode() as mode:
         yield mode
+
+
+class HostCopyError(RuntimeError):
+    """Something goes from the CPU to the GPU while that computes."""
+
+
+class NoHostCopies(TorchDispatchMode):
+    """Refuses what copies from the CPU to the GPU and waits for it, inside a step.
+
+    No CUDA graph can record it. Numbers, and tensors without a dimension, are arguments
+    of a kernel and no copies.
+    """
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is aten._to_copy.default:
+            to_gpu = torch.device(kwargs.get('device') or 'cpu').type == 'cuda'
+            copies = to_gpu and args[0].is_cpu and not kwargs.get('non_blocking')
+        elif func is aten.copy_.default:
+            copies = args[0].is_cuda and args[1].is_cpu and args[1].ndim > 0
+        elif func in (aten.index.Tensor, aten.index_put_.default):
+            places = [one for one in args[1] if one is not None]
+            copies = args[0].is_cuda and any(one.is_cpu for one in places)
+        else:
+            copies = False
+        if copies:
+            raise HostCopyError(f'{func} of a tensor on the CPU')
+        return func(*args, **kwargs)
 
 
 def move(model: nn.Module) -> None:

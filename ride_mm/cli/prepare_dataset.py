@@ -10,7 +10,6 @@ from pathlib import Path
 from ..datasets.image_check import image_faults
 from ..datasets.preparation import (
     BENCHMARKS,
-    TEMPORARY_SUFFIX,
     Benchmark,
     ListFile,
     PreparationError,
@@ -25,12 +24,13 @@ from ..datasets.preparation import (
     read_checked,
 )
 from ..engine.checkpoint_io import write_atomically
+from ..utils.files import remove_temporary_files
+from ..utils.listing import first_few
 from ..utils.progress import progress_bar
 from .common import run_main
 from .errors import UsageError
 from .work_dir import locked
 
-MAX_NAMED = 5
 IN_USE = (
     'expected a folder that is prepared by this program alone, got one that another '
     'is writing to; wait for it to end'
@@ -236,12 +236,11 @@ def check_complete(root: Path, wanted: Wanted, benchmark: Benchmark) -> None:
     places = list(wanted)
     faults = image_faults([str(root / place) for place in places], 'exists')
     if faults:
-        first = '\n'.join(f'  {p}: {faults[p]}' for p in list(faults)[:MAX_NAMED])
-        more = len(faults) - MAX_NAMED
+        lines = (f'{place}: {fault}' for place, fault in faults.items())
         raise UsageError(
             f'{root}: expected all {len(places):,} listed images, got '
-            f'{len(places) - len(faults):,}; missing:\n{first}'
-            + (f'\n  and {more:,} more' if more > 0 else '')
+            f'{len(places) - len(faults):,}; missing:\n  '
+            + first_few(lines, separator='\n  ')
             + f'\n--images takes {benchmark.sources}'
         )
     _remove_leftovers(root, places)
@@ -256,6 +255,5 @@ def _remove_leftovers(root: Path, places: Sequence[str]) -> None:
         if not (root / place.split('/', 1)[0]).is_symlink()
     }
     for folder in folders:
-        for path in folder.glob(f'.*{TEMPORARY_SUFFIX}'):
-            with suppress(OSError):
-                path.unlink()
+        with suppress(OSError):
+            remove_temporary_files(folder)

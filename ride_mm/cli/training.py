@@ -69,8 +69,8 @@ def make_parser() -> argparse.ArgumentParser:
         nargs='?',
         const='auto',
         choices=('auto', *PRECISIONS),
-        help='mixed precision: fp16 with a dynamic loss scale (default on a GPU) or '
-        'bf16 (default on a CPU)',
+        help='mixed precision: bf16, or fp16 with a dynamic loss scale (default: bf16, '
+        'but fp16 on a GPU that has no bf16)',
     )
     parser.add_argument(
         '--compile',
@@ -140,7 +140,8 @@ def set_precision(optim_wrapper: ConfigDict, precision: str) -> None:
     """
     cuda = torch.cuda.is_available()
     if precision == 'auto':
-        precision = 'fp16' if cuda else 'bf16'
+        has_bf16 = not cuda or torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = 'bf16' if has_bf16 else 'fp16'
     if precision == 'fp16':
         if not cuda:
             raise UsageError('--amp fp16: expected a GPU, got none; use --amp bf16')

@@ -21,7 +21,7 @@ from ..analysis.speed import (
     reference_step,
 )
 from ..datasets.imbalance import imbalanced_counts
-from ..engine.graphed import GraphedStep, why_not
+from ..engine.graphed import WARM_UP, GraphedStep, why_not
 from ..engine.hooks.compile import compile_options, why_not_compile
 from ..models.compiled import compile_for_training
 from ..models.layers import modules_wanting_class_counts
@@ -89,7 +89,14 @@ def from_random_images(
         candidates.append(Candidate(f'step, {name}', len(images), step, step))
         if device.type == 'cuda' and why_not(model, optim_wrapper) is None:
             graphed = _graphed_step(cfg, dtype, images, labels)
-            candidates.append(Candidate(f'CUDA graph, {name}', len(images), graphed))
+            try:
+                for _ in range(WARM_UP + 1):
+                    graphed()
+            except RuntimeError as err:
+                say(f'{name}: {err}')
+            else:
+                graph = Candidate(f'CUDA graph, {name}', len(images), graphed)
+                candidates.append(graph)
     if reference is not None:
         cfg = next(iter(settings.values()))
         num_classes = _num_classes(cfg)

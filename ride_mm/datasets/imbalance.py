@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..utils.listing import first_few
+
 IMBALANCES = ('exp', 'step')
-MAX_NAMED = 5
 
 
 def imbalanced_counts(
@@ -147,7 +148,7 @@ def held_out_split(
 def class_counts_of(
     labels: Sequence[int],
     classes: Sequence[str],
-    allow_empty: bool = False,
+    allow_empty: bool | None = None,
     names: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Count the images of each class and refuse labels that do not fit the classes.
@@ -155,7 +156,7 @@ def class_counts_of(
     Args:
         labels: Label of each image, (N,).
         classes: Names of the C classes.
-        allow_empty: Whether a class may have no image.
+        allow_empty: Whether a class may have no image; None where nobody can allow it.
         names: How to call each image in an error, (N,); its position by default.
 
     Returns:
@@ -176,10 +177,9 @@ def class_counts_of(
     counts = np.bincount(labels, minlength=len(classes))
     empty = np.flatnonzero(counts == 0)
     if len(empty) and not allow_empty:
-        some = ', '.join(f'{classes[c]!r} ({c})' for c in empty[:MAX_NAMED])
-        more = ', ...' if len(empty) > MAX_NAMED else ''
+        hint = '' if allow_empty is None else '; allow_empty=True accepts this'
         raise ValueError(
             f'expected an image of each of the {len(classes)} classes, got none of '
-            f'{len(empty)}: {some}{more}; allow_empty=True accepts this'
+            f'{len(empty)}: {first_few(f"{classes[c]!r} ({c})" for c in empty)}{hint}'
         )
     return counts

@@ -105,7 +105,7 @@ class CompiledTraining:
         whole = self._model.training and len(inputs) == self._batch_size
         if not whole or args or kwargs:
             return self._plain(inputs, *args, **kwargs)
-        with _told(), batch_norm_compiled_by_image(), graph_settings():
+        with _told(), batch_norm_compiled_by_image(), graph_settings(inputs.is_cpu):
             return self._compiled(inputs)
 
     def __reduce__(self) -> tuple:
@@ -160,14 +160,15 @@ def compile_with(function: Callable, options: Mapping[str, object]) -> Callable:
 
 
 @contextmanager
-def graph_settings() -> Iterator[None]:
-    """Let the backward pass compute anew what is needed far from where it was.
+def graph_settings(on_cpu: bool) -> Iterator[None]:
+    """On a CPU let the backward pass compute anew what is needed far from where it was.
 
     Else masks of ReLU are kept as booleans, which compiled code for CPUs takes long to
     write and read.
     """
     name = 'ban_recompute_used_far_apart'
-    with functorch.patch({name: False} if hasattr(functorch, name) else {}):
+    known = on_cpu and hasattr(functorch, name)
+    with functorch.patch({name: False} if known else {}):
         yield
 
 

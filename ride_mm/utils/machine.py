@@ -5,6 +5,7 @@ import platform
 from pathlib import Path
 
 import torch
+from mmengine.dist import get_world_size
 
 CPU_INFO = Path('/proc/cpuinfo')
 
@@ -24,6 +25,17 @@ def usable_processors() -> int:
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processes_here() -> int:
+    """Processes of this training on this machine.
+
+    As torchrun and Slurm tell; else all of them may be here.
+    """
+    for name in ('LOCAL_WORLD_SIZE', 'SLURM_NTASKS_PER_NODE'):
+        if os.environ.get(name, '').isdigit():
+            return int(os.environ[name])
+    return get_world_size()
 
 
 def machine_name(device: torch.device) -> str:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from engine_helpers import checkpoint_digest, forget_runs, run_tiny
 from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmpretrain.registry import HOOKS, MODELS
 from torch import nn
@@ -13,6 +14,7 @@ from ride_mm.engine.graphed import GraphedStep, why_not
 from ride_mm.engine.hooks import CUDAGraphHook
 from ride_mm.engine.hooks.nan_guard import NonFiniteError
 from ride_mm.models.layers import side_by_side
+from ride_mm.models.teacher import Teacher
 from ride_mm.structures import LabelBatch
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
@@ -24,7 +26,7 @@ class Repeated:
 
     made = 0
 
-    def __init__(self, compute, inputs, parameters, pool):
+    def __init__(self, compute, inputs, parameters, pool, stream):
         type(self).made += 1
         self.compute = compute
         self.parameters = parameters
@@ -85,27 +87,43 @@ def test_training_gives_the_same_weights_and_logs_every_loss(tmp_path):
     assert not all(SeenLossHook.seen[seen:])
 
 
-def tiny(num_experts=3, **head):
+GROUPED = dict(type='GroupedBN', images_per_group=6)  # Of 9 and 16 images.
+FORMS = {
+    'plain': {},
+    'router': dict(type='RouterHead', top_z=3),
+    'grouped': dict(norm_cfg=GROUPED),
+    'distilled': dict(distill=dict(kd=dict(type='KDLoss'), sp=dict(type='SPLoss'))),
+}
+
+
+def tiny(num_experts=3, norm_cfg=None, distill=None, **head):
     torch.manual_seed(0)
     loss = dict(type='LDAMLoss', max_margin=0.5, scale=30.0, reweight='deferred')
     model = MODELS.build(
         dict(
             type='RIDEClassifier',
             num_experts=num_experts,
-            backbone=dict(type='RIDEResNetCIFAR', depth=20),
-            neck=dict(type='GlobalAveragePooling'),
-            head=dict(
-                type='MultiExpertHead',
-                num_classes=len(COUNTS),
-                loss=loss,
-                diversity=dict(type='DiversityLoss', factor=-0.45, class_factor=0.05),
-                **head,
+            distill=distill,
+            backbone=dict(
+                type='RIDEResNetCIFAR', depth=20, norm_cfg=norm_cfg or dict(type='BN')
             ),
+            neck=dict(type='GlobalAveragePooling'),
+            head={
+                'type': 'MultiExpertHead',
+                'num_classes': len(COUNTS),
+                'loss': loss,
+                'diversity': dict(
+                    type='DiversityLoss', factor=-0.45, class_factor=0.05
+                ),
+                **head,
+            },
             data_preprocessor=dict(type='LTDataPreprocessor', mean=[0.0], std=[1.0]),
         )
     )
     model.head.loss_module.set_class_counts(COUNTS)
     model.head.diversity_loss.set_class_counts(COUNTS)
+    if distill:
+        model.teacher = Teacher(tiny(num_experts + 1)[0])
     model.train()
     optimizer = dict(type='SGD', lr=0.05, momentum=0.9, nesterov=True)
     return model, build_optim_wrapper(model, dict(optimizer=optimizer))
@@ -122,6 +140,22 @@ def batches(number, size=16, device='cpu'):
 def reweight(model):
     model.head.loss_module.set_reweighting(True)
     model.head.diversity_loss.set_reweighting(True)
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_a_replayed_step_equals_the_model_s_own(form):
+    def trained_weights(graphed):
+        model, optim_wrapper = tiny(**FORMS[form])
+        step = GraphedStep(model, Repeated) if graphed else model.train_step
+        for number, size in ((3, 9), (1, 16), (1, 9)):
+            for data in batches(number, size):
+                step(data, optim_wrapper)
+        assert not graphed or step.recordings == 1
+        return model.state_dict()
+
+    expected = trained_weights(False)
+    for name, weights in trained_weights(True).items():
+        assert torch.equal(weights, expected[name]), name
 
 
 @pytest.mark.parametrize('sizes', [(8, 8, 8, 8), (8, 5, 8, 5, 8, 5, 8, 5)])
@@ -196,6 +230,9 @@ def test_says_why_a_training_cannot_be_recorded(monkeypatch):
     assert 'the loss crd' in why_not(model, optim_wrapper)
     monkeypatch.setattr('ride_mm.engine.graphed.step.get_world_size', lambda: 2)
     assert 'several processes' in why_not(model, optim_wrapper)
+    monkeypatch.undo()
+    wrapped = MMDistributedDataParallel.__new__(MMDistributedDataParallel)
+    assert 'several processes' in why_not(wrapped, optim_wrapper)
 
 
 def test_does_nothing_on_a_cpu(tmp_path):
@@ -211,10 +248,12 @@ def test_side_by_side_keeps_the_order():
     assert [r.tolist() for r in results] == [[1, 2, 3], [0, 2, 4]]
 
 
-def steps_on_gpu(graphed, half):
+def steps_on_gpu(graphed, half, form='plain'):
     """Losses of steps through a change of the losses, and the weights after them."""
-    model, _ = tiny()
+    model, _ = tiny(**FORMS[form])
     model = model.cuda()
+    if model.teacher is not None:
+        model.teacher.classifier.cuda()
     wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9, nesterov=True))
     if half:
         wrapper['type'] = 'AutocastOptimWrapper'
@@ -222,34 +261,32 @@ def steps_on_gpu(graphed, half):
     step = GraphedStep(model) if graphed else None
     losses = []
     for part in range(2):
-        for i in range(3):
-            for data in batches(2, 16 if i < 2 else 9, 'cuda'):
+        for number, size in ((4, 16), (4, 9), (3, 16)):
+            for data in batches(number, size, 'cuda'):
                 if graphed:
                     step(data, optim_wrapper)
                 else:
                     losses.append(float(model.train_step(data, optim_wrapper)['loss']))
-        for data in batches(3, 16, 'cuda'):
-            if graphed:
-                step(data, optim_wrapper)
-            else:
-                losses.append(float(model.train_step(data, optim_wrapper)['loss']))
+        if graphed:
+            assert step.recordings == 2  # One for each size, in the same memory.
         if part == 0:
             reweight(model)
             if graphed:
                 step.look_again()
     if graphed:
-        assert step.recordings
         losses = [row['loss'] for row in step.take_losses()]
     return losses, [p.detach().flatten() for p in model.parameters()]
 
 
 @needs_gpu
-@pytest.mark.parametrize('half', [False, True])
-def test_graph_equals_launches_on_a_gpu(half, monkeypatch):
+@pytest.mark.parametrize(
+    ('half', 'form'), [(True, 'plain'), *((False, form) for form in FORMS)]
+)
+def test_graph_equals_launches_on_a_gpu(half, form, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, 'deterministic', True)
     monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
-    losses, weights = steps_on_gpu(True, half)
-    expected, expected_weights = steps_on_gpu(False, half)
+    losses, weights = steps_on_gpu(True, half, form)
+    expected, expected_weights = steps_on_gpu(False, half, form)
     rel = 2e-2 if half else 1e-4
     assert losses == pytest.approx(expected, rel=rel)
     got, wanted = torch.cat(weights), torch.cat(expected_weights)

@@ -39,12 +39,10 @@ def test_with_enough_workers_a_cheaper_pipeline_is_proposed():
     assert 'num_workers=' not in told
 
 
-def test_processes_share_the_processors():
-    with (
-        mock.patch(f'{MODULE}.is_distributed', return_value=True),
-        mock.patch(f'{MODULE}.get_local_size', return_value=2),
-    ):
-        (told,) = told_after(0.4, workers=1)
+@pytest.mark.parametrize('name', ['LOCAL_WORLD_SIZE', 'SLURM_NTASKS_PER_NODE'])
+def test_processes_share_the_processors(name, monkeypatch):
+    monkeypatch.setenv(name, '2')
+    (told,) = told_after(0.4, workers=1)
     assert told.endswith('num_workers=3')
 
 

@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 import torch
-from fake_gpu import fake_gpu, move
+from fake_gpu import HostCopyError, NoHostCopies, fake_gpu, move
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from ride_mm.models.layers import MoELayer
+from ride_mm.models.layers.grouped_batch_norm import GroupedBatchNorm2d
 from ride_mm.models.losses import LongTailedLoss
 from ride_mm.models.teacher import Teacher
 from ride_mm.structures import LabelBatch
@@ -70,8 +71,9 @@ def step(model: nn.Module, data: dict) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss and what is logged."""
     data = model.data_preprocessor(data, True)
     assert data['inputs'].is_cuda
-    losses = model(data['inputs'], data['data_samples'], mode='loss')
-    return model.parse_losses(losses)
+    with NoHostCopies():
+        losses = model(data['inputs'], data['data_samples'], mode='loss')
+        return model.parse_losses(losses)
 
 
 @pytest.mark.parametrize('name', BY_THE_BATCH + ONE_BY_ONE)
@@ -135,6 +137,38 @@ def test_routing_is_on_the_gpu_but_for_who_goes_on(name):
         routed = model.route(torch.zeros(N, 3, 64, 64, device='cuda'))
         assert routed.logits.is_cuda and routed.logits.shape[0] == N
         assert routed.num_experts.is_cuda
+
+
+@pytest.mark.parametrize('images_per_group', [4, 3])
+@pytest.mark.parametrize('momentum', [0.1, None])
+def test_so_is_a_step_of_grouped_statistics(images_per_group, momentum):
+    model = build('ride/ride_r50_inat18')
+    for module in model.modules():
+        if isinstance(module, GroupedBatchNorm2d):
+            module.images_per_group, module.momentum = images_per_group, momentum
+    with fake_gpu():
+        move(model)
+        loss, _ = step(model, batch('ride/ride_r50_inat18'))
+        assert loss.is_cuda
+
+
+@pytest.mark.parametrize(
+    'copy',
+    [
+        lambda x: x.new_tensor(100.0),
+        lambda x: x[torch.arange(2)],
+        lambda x: torch.ones(3).to('cuda'),
+        lambda x: x.copy_(torch.ones(3)),
+        lambda x: x.index_put_((torch.arange(3),), x),
+    ],
+)
+def test_a_copy_within_a_step_is_found(copy):
+    with fake_gpu():
+        x = torch.ones(3, device='cuda')
+        with pytest.raises(HostCopyError), NoHostCopies():
+            copy(x)
+        with NoHostCopies():
+            assert (x * torch.tensor(2.0) + x.new_full((), 1.0)).is_cuda
 
 
 class OwnLoss(LongTailedLoss):

@@ -166,12 +166,16 @@ class TestTrain:
         assert seen[0].config == 'config'
 
     def test_precision(self, monkeypatch):
-        for cuda, precision, kind in (
-            (True, 'auto', 'AmpOptimWrapper'),
-            (True, 'bf16', 'AutocastOptimWrapper'),
-            (False, 'auto', 'AutocastOptimWrapper'),
+        for gpu, precision, kind in (
+            ('new', 'auto', 'AutocastOptimWrapper'),
+            ('new', 'fp16', 'AmpOptimWrapper'),
+            ('old', 'auto', 'AmpOptimWrapper'),
+            ('old', 'bf16', 'AutocastOptimWrapper'),
+            (None, 'auto', 'AutocastOptimWrapper'),
         ):
-            monkeypatch.setattr(torch.cuda, 'is_available', lambda cuda=cuda: cuda)
+            has = dict(is_available=bool(gpu), is_bf16_supported=gpu == 'new')
+            for name, value in has.items():
+                monkeypatch.setattr(torch.cuda, name, lambda value=value, **_: value)
             wrapper = ConfigDict(type='OptimWrapper', dtype='float16')
             set_precision(wrapper, precision)
             assert wrapper.type == kind
@@ -291,7 +295,12 @@ def test_usage_of_the_scripts(tool, tmp_path):
 @pytest.fixture(scope='module')
 def trained_by_two(config, tmp_path_factory):
     folder = tmp_path_factory.mktemp('two')
-    done = run_tool('dist_train.sh', config, 2, '--work-dir', folder, '--amp', 'bf16')
+    hook = 'default_hooks.data_time'
+    done = run_tool(
+        'dist_train.sh', config, 2, '--work-dir', folder, '--amp', 'bf16',
+        '--cfg-options', f'{hook}.type=DataTimeHook', f'{hook}.share=1e-9',
+        f'{hook}.steps=1',
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder, done.stdout + done.stderr
 
@@ -304,6 +313,7 @@ class TestTwoProcesses:
         ]
         # 24 images, batches of 8, two processes.
         assert 'Epoch(train) [2][2/2]' in log
+        assert 'of a step waits for data, with 0 workers' in log
         checkpoint = load_checkpoint_file(folder / 'epoch_2.pth')
         assert checkpoint['training']['images_per_step'] == 16
 

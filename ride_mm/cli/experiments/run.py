@@ -30,6 +30,7 @@ FREE_SETTINGS = (
     '*_dataloader.pin_memory',
     '*_dataloader.prefetch_factor',
     'default_hooks.logger.*',
+    'default_hooks.checkpoint.interval',
     'default_hooks.checkpoint.max_keep_ckpts',
     'default_hooks.compile.*',
     'default_hooks.cuda_graph.*',

@@ -97,5 +97,4 @@ def check_counts(source: Source) -> None:
     try:
         class_counts_of(labels, source.classes)
     except ValueError as err:
-        text = str(err).removesuffix('; allow_empty=True accepts this')
-        raise ValueError(f'{source.form}: {text}') from None
+        raise ValueError(f'{source.form}: {err}') from None

@@ -1,6 +1,6 @@
 """Bring official archives and folders into the layout that the configs expect."""
 
-from .archives import TEMPORARY_SUFFIX, Extracted, extract
+from .archives import Extracted, extract
 from .benchmarks import BENCHMARKS, Benchmark
 from .errors import PreparationError
 from .folders import archives_in, link
@@ -10,7 +10,6 @@ from .wanted import Wanted
 
 __all__ = [
     'BENCHMARKS',
-    'TEMPORARY_SUFFIX',
     'Benchmark',
     'Extracted',
     'ListFile',

@@ -3,21 +3,18 @@
 import errno
 import gzip
 import lzma
-import os
 import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ...utils.files import whole_file
 from .errors import PreparationError
 from .wanted import Wanted
 
-# As of other files that are written here, see engine/checkpoint_io/writing.py.
-TEMPORARY_SUFFIX = '.ride_mm-tmp'
 COMPRESSED = (b'\x1f\x8b', b'BZh', b'\xfd7zXZ')
 BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 FULL = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
@@ -184,22 +181,14 @@ def write_file(source: IO[bytes], target: Path, size: int) -> None:
         PreparationError: If the disk is full.
         OSError: If it cannot be written.
     """
-    temporary = target.with_name(f'.{target.name}{TEMPORARY_SUFFIX}')
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, 'wb') as file:
-            left = size
-            while left:
-                data = source.read(min(CHUNK, left))
-                if not data:
-                    raise EOFError(f'the end after {size - left:,} of {size:,} bytes')
-                _write(file, data, target)
-                left -= len(data)
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    with whole_file(target) as file:
+        left = size
+        while left:
+            data = source.read(min(CHUNK, left))
+            if not data:
+                raise EOFError(f'the end after {size - left:,} of {size:,} bytes')
+            _write(file, data, target)
+            left -= len(data)
 
 
 def _write(file: IO[bytes], data: bytes, target: Path) -> None:

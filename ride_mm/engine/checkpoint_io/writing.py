@@ -3,17 +3,16 @@
 import errno
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 
+from ...utils.files import whole_file
 from .plain import plain_data
 
 ATOMIC_BACKEND = 'ride_mm_atomic'
-TEMPORARY_SUFFIX = '.ride_mm-tmp'
 KINDS = {
     stat.S_IFDIR: 'a folder',
     stat.S_IFIFO: 'a pipe',
@@ -37,18 +36,13 @@ def write_atomically(content: Any, path: str | Path) -> None:
             its filename. Nothing is left of it.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f'.{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}')
     try:
         _check_kind(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, 'wb') as file:
+        with whole_file(target) as file:
             _write(content, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as err:
-        with suppress(OSError):
-            temporary.unlink()
+    except Exception as err:
         cause = _cause(err)
         if cause is None:
             raise
@@ -88,10 +82,10 @@ def _write(content: Any, file: BinaryIO) -> None:
         torch.save(plain_data(content), file)
 
 
-def _cause(err: BaseException) -> OSError | None:
+def _cause(err: Exception) -> OSError | None:
     """The error of the system; torch.save hides it behind one of its own."""
     for one in (err, err.__context__):
-        if isinstance(one, OSError) and isinstance(err, Exception):
+        if isinstance(one, OSError):
             return one
     return None
 
@@ -105,14 +99,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def remove_temporary_files(folder: str | Path) -> list[str]:
-    """Remove what a killed :func:`write_atomically` left, and return the names."""
-    leftovers = sorted(Path(folder).glob(f'.*{TEMPORARY_SUFFIX}'))
-    for path in leftovers:
-        path.unlink(missing_ok=True)
-    return [path.name for path in leftovers]
 
 
 class AtomicBackend(LocalBackend):

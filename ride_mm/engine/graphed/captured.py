@@ -18,6 +18,7 @@ class CapturedStep:
         inputs: Of the shapes and on the device that all later ones have.
         parameters: Whose gradients it leaves behind.
         pool: Memory shared with other graphs, of ``torch.cuda.graph_pool_handle``.
+        stream: To record on.
     """
 
     def __init__(
@@ -26,13 +27,18 @@ class CapturedStep:
         inputs: Sequence[Tensor],
         parameters: Sequence[nn.Parameter],
         pool: tuple[int, int],
+        stream: torch.cuda.Stream,
     ) -> None:
         self._inputs = [one.clone() for one in inputs]
         # Without a gradient the backward pass writes one, in place of adding to it.
         for parameter in parameters:
             parameter.grad = None
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):
+        # Other threads, which pin the next batch in memory, may go on meanwhile.
+        recording = torch.cuda.graph(
+            self._graph, pool=pool, stream=stream, capture_error_mode='thread_local'
+        )
+        with recording:
             self.report = compute(*self._inputs)
         self._gradients = [(one, one.grad) for one in parameters]
 

@@ -1,10 +1,11 @@
 """A model's training step, after a few batches of a shape as a CUDA graph."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -42,12 +43,12 @@ class GraphedStep:
         self._model = model
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._capture = captured
-        on_gpu = self._parameters[0].is_cuda
-        self._pool = torch.cuda.graph_pool_handle() if on_gpu else None
+        self._on_gpu = self._parameters[0].is_cuda
+        # Of its own: libraries keep memory for each stream, which goes with its graphs.
+        self._stream = torch.cuda.Stream() if self._on_gpu else None
+        self._forget()
         self._state: tuple | None = None
         self._looked = False
-        self._seen: dict[tuple, int] = {}
-        self._recordings: dict[tuple, CapturedStep] = {}
         self._names: list[str] = []
         self._losses: list[tuple[list[str], Tensor]] = []
 
@@ -93,12 +94,15 @@ class GraphedStep:
             # Not those of a recording, which others may share their memory with.
             for parameter in self._parameters:
                 parameter.grad = None
-            report = compute(*inputs)
+            with self._beside():
+                report = compute(*inputs)
+            names = self._names
         else:
-            report = recording.replay(inputs).clone()
+            captured, names = recording
+            report = captured.replay(inputs).clone()
         optim_wrapper._inner_count += 1
         optim_wrapper.step()
-        self._losses.append((self._names, report))
+        self._losses.append((names, report))
         return {}
 
     def look_again(self) -> None:
@@ -124,9 +128,13 @@ class GraphedStep:
 
     def _record(
         self, compute: Callable[..., Tensor], inputs: Sequence[Tensor]
-    ) -> CapturedStep:
+    ) -> tuple[CapturedStep, list[str]]:
+        """Record a step, with the names of what it reports."""
         try:
-            return self._capture(compute, inputs, self._parameters, self._pool)
+            captured = self._capture(
+                compute, inputs, self._parameters, self._pool, self._stream
+            )
+            return captured, self._names
         except RuntimeError as err:
             raise RuntimeError(
                 'the training step cannot be made a CUDA graph, for a part of it '
@@ -159,9 +167,26 @@ class GraphedStep:
             if isinstance(value, (bool, int, float, str))
         )
         if state != self._state:
-            self._seen.clear()
-            self._recordings.clear()
+            self._forget()
         self._state, self._looked = state, True
+
+    def _forget(self) -> None:
+        """Drop all recordings, and their memory, which new ones may not share."""
+        self._seen: dict[tuple, int] = {}
+        self._recordings: dict[tuple, tuple[CapturedStep, list[str]]] = {}
+        self._pool = torch.cuda.graph_pool_handle() if self._on_gpu else None
+
+    @contextmanager
+    def _beside(self) -> Iterator[None]:
+        """Compute on the stream that is recorded, as PyTorch asks of a warm-up."""
+        if self._stream is None:
+            yield
+            return
+        main = torch.cuda.current_stream()
+        self._stream.wait_stream(main)
+        with torch.cuda.stream(self._stream):
+            yield
+        main.wait_stream(self._stream)
 
 
 def _label_tensors(samples: Sequence[DataSample]) -> list[Tensor]:
@@ -180,8 +205,8 @@ def why_not(model: nn.Module, optim_wrapper: OptimWrapper) -> str | None:
 
     On a CPU there is nothing to record; that is no reason to be told.
     """
-    if get_world_size() > 1:
-        return 'there are several processes'
+    if get_world_size() > 1 or is_model_wrapper(model):
+        return 'it is made for several processes'
     if type(optim_wrapper) not in (OptimWrapper, AutocastOptimWrapper):
         return (
             f'{type(optim_wrapper).__name__} decides in each step (of fp16, say) what '

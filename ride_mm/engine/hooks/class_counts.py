@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import nn
 
+from ...datasets.imbalance import class_counts_of
 from ...models.layers import modules_wanting_class_counts
 from .bare_model import bare_model
 
@@ -21,23 +22,7 @@ def count_classes(dataset) -> np.ndarray:
     counts = getattr(dataset, 'class_counts', None)
     if counts is not None:
         return np.asarray(counts)
-    classes = dataset.CLASSES
-    labels = np.asarray(dataset.get_gt_labels())
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
-    if len(wrong):
-        raise ValueError(
-            f'labels: expected 0 to {len(classes) - 1}, got {labels[wrong[0]]} at '
-            f'image {wrong[0]} ({len(wrong)} such labels)'
-        )
-    counts = np.bincount(labels, minlength=len(classes))
-    empty = np.flatnonzero(counts == 0)
-    if len(empty):
-        names = ', '.join(str(classes[c]) for c in empty[:5])
-        raise ValueError(
-            f'class counts: expected at least one image of each class, got none of '
-            f'{len(empty)} classes ({names}{", ..." if len(empty) > 5 else ""})'
-        )
-    return counts
+    return class_counts_of(dataset.get_gt_labels(), dataset.CLASSES)
 
 
 @HOOKS.register_module()

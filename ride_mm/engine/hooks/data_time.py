@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from mmengine.dist import get_local_size, is_distributed
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ...utils.machine import usable_processors
+from ...utils.machine import processes_here, usable_processors
 
 
 @HOOKS.register_module()
@@ -56,8 +55,7 @@ class DataTimeHook(Hook):
 
 
 def _advice(loader: Any) -> str:
-    processes = get_local_size() if is_distributed() else 1
-    processors = max(1, usable_processors() // processes)
+    processors = max(1, usable_processors() // processes_here())
     room = f'and {processors} processors for each training process'
     if loader.num_workers < processors:
         return f'{room}: try train_dataloader.num_workers={processors}'

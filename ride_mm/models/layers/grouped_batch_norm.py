@@ -12,7 +12,7 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
 
     Recipes made on 8 GPUs with 32 images each have the batch statistics of 32 images;
     one GPU with 256 has others, which costs RIDE about 3 points on ImageNet-LT
-    (https://github.com/frank-xwang/RIDE-LongTailRecognition, issue 34). With
+    (https://github.com/frank-xwang/RIDE-LongTailRecognition/issues/34). With
     ``norm_cfg=dict(type='GroupedBN', images_per_group=32)`` one GPU, or several, have
     those of the recipe. In eval mode it is BatchNorm, and so is its state dict.
 
@@ -57,12 +57,11 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
         if len(x) % groups == 0:
             out = self._normalise_evenly(x, statistics)
         else:
-            parts = [self._normalise(x[g::groups], s) for g, s in _each(statistics)]
-            order = torch.cat([torch.arange(g, len(x), groups) for g in range(groups)])
-            out = torch.cat(parts)[order.argsort().to(x.device)]
+            out = torch.empty_like(x)
+            for g in range(groups):
+                out[g::groups] = self._normalise(x[g::groups], statistics[:, g])
         if self.track_running_stats:
-            sizes = [len(range(g, len(x), groups)) for g in range(groups)]
-            self._follow(statistics, sizes)
+            self._follow(statistics, len(x))
         return out
 
     def _normalise_evenly(self, x: Tensor, statistics: Tensor) -> Tensor:
@@ -84,17 +83,18 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
         # With a momentum of one they become the batch's own.
         return F.batch_norm(x, mean, var, weight, bias, True, 1.0, self.eps)
 
-    def _follow(self, statistics: Tensor, groups: list[int]) -> None:
+    def _follow(self, statistics: Tensor, images: int) -> None:
         """Move the running mean and variance, given the groups', (2, G, C)."""
         self.num_batches_tracked.add_(1)
         momentum = self.momentum
         if momentum is None:  # The mean of all batches so far.
-            momentum = 1.0 / float(self.num_batches_tracked)
+            momentum = (1.0 / self.num_batches_tracked).to(self.running_mean.dtype)
         if self.running == 'first':
             new = statistics[:, 0]
-        else:
-            share = statistics.new_tensor(groups) / sum(groups)
-            new = (statistics * share[:, None]).sum(1)
+        else:  # Of groups of unequal size the first have one image more.
+            size, larger = divmod(images, statistics.shape[1])
+            sums = size * statistics.sum(1) + statistics[:, :larger].sum(1)
+            new = sums / images
         self.running_mean.lerp_(new[0].to(self.running_mean), momentum)
         self.running_var.lerp_(new[1].to(self.running_var), momentum)
 
@@ -106,8 +106,3 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
 def number_of_groups(images: int, images_per_group: int) -> int:
     """Groups of a batch; none has a single image if there are more."""
     return max(1, min(-(-images // images_per_group), images // 2))
-
-
-def _each(statistics: Tensor) -> list[tuple[int, Tensor]]:
-    """Each group and where its mean and variance go, (2, C)."""
-    return [(g, statistics[:, g]) for g in range(statistics.shape[1])]

@@ -102,6 +102,7 @@ class CRDLoss(nn.Module):
         self.register_buffer('bank', torch.empty(2, 0, embed_channels))
         # log(Z / M) of either direction; not a number before the first batch.
         self.register_buffer('log_constant', torch.full((2,), math.nan))
+        # Apart, since reading a CUDA buffer waits for the device.
         self._is_known = [False, False]
 
     def set_num_samples(self, num_samples: int) -> None:
@@ -196,9 +197,6 @@ class CRDLoss(nn.Module):
 
     def _constant(self, side: int, negative: Tensor, own: Tensor) -> Tensor:
         """``log(Z / M)``; of the first batch, the mean over all processes."""
-        # Asked once only: reading a CUDA buffer waits for the device.
-        if not self._is_known[side]:
-            self._is_known[side] = not self.log_constant[side].isnan().item()
         if not self._is_known[side]:
             count = (~own).sum()
             mean = (negative.flatten().logsumexp(0) - count.log()).exp()
@@ -216,7 +214,9 @@ class CRDLoss(nn.Module):
         self.bank[:, index] = F.normalize(blended, dim=2)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
-        self._is_known = [False, False]
+        constant = state_dict.get(prefix + 'log_constant')
+        if constant is not None:
+            self._is_known = (~constant.isnan()).tolist()
         bank = state_dict.get(prefix + 'bank')
         # Of any number of samples, for as many channels.
         if bank is not None and bank.shape[2:] == self.bank.shape[2:]:

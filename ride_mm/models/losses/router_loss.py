@@ -40,7 +40,7 @@ def router_loss(scores: Tensor, targets: Tensor, pos_weight: float = 100.0) -> T
     Returns:
         The mean over samples and routers, a scalar.
     """
-    weight = scores.new_tensor(pos_weight)
+    weight = scores.new_full((), pos_weight)
     return F.binary_cross_entropy_with_logits(
         scores.float(), targets, pos_weight=weight
     )
