@@ -1,4 +1,4 @@
-"""Write configs for images of one's own: ``python tools/new_dataset.py DATA_ROOT``."""
+"""Write configs for your own images: ``python tools/new_dataset.py DATA_ROOT``."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""RIDE with 3 experts and ConvNeXt-T on images of one's own.
+"""RIDE with 3 experts and ConvNeXt-T on your own images.
 
 As `ride_r50_custom.py`, as an example of any other backbone of MMPretrain: stages 3 and
 4 exist once per expert, of 3/4 width; 50 epochs of AdamW. `load_from` names the file or

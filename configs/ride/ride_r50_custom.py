@@ -1,4 +1,4 @@
-"""RIDE with 3 experts and ResNet-50 on images of one's own, a folder per class.
+"""RIDE with 3 experts and ResNet-50 on your own images, a folder per class.
 
 `tools/new_dataset.py DATA_ROOT` writes a config that fits images and machine; this one
 is to be set by hand. The schedule is that of ImageNet-LT.

@@ -1,4 +1,4 @@
-"""RIDE with 3 experts and ResNet-50 on images of one's own, from released weights.
+"""RIDE with 3 experts and ResNet-50 on your own images, from released weights.
 
 As `ride_r50_custom.py`, but from a converted checkpoint of other data, in 30 epochs: a
 tenth of the learning rate, warm-up 2, x0.1 at epochs 18 and 24, re-weighting after 24.

@@ -1,4 +1,4 @@
-"""Stage two of RIDE with 3 experts and ResNet-50 on images of one's own: the routers.
+"""Stage two of RIDE with 3 experts and ResNet-50 on your own images: the routers.
 
 As `ride_r32_cifar100lt_router.py`, with the paper's settings for ResNet-50: the top 50
 logits (or as many as there are classes) and PyTorch's initialization. Number of classes

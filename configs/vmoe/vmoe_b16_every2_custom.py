@@ -1,4 +1,4 @@
-"""V-MoE-B/16, 8 experts in every second block, fine-tuned on images of one's own.
+"""V-MoE-B/16, 8 experts in every second block, fine-tuned on your own images.
 
 A folder per class as in `configs/_base_/datasets/folder.py`, 224 pixels, 20 epochs of
 SGD as the authors fine-tune. It starts from released weights, converted, or from a

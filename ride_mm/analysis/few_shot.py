@@ -166,6 +166,14 @@ class LabelledFeatures:
     features: Tensor
     labels: Tensor
 
+    def part(
+        self, num_classes: int, first: int, last: int | None
+    ) -> 'LabelledFeatures':
+        """Images ``first`` to ``last`` of each class, which lie together, as many."""
+        features = self.features.view(num_classes, -1, self.features.shape[-1])
+        labels = self.labels.view(num_classes, -1)[:, first:last]
+        return LabelledFeatures(features[:, first:last].flatten(0, 1), labels.flatten())
+
 
 def evaluate_shots(
     draws: Sequence[LabelledFeatures],
@@ -191,10 +199,12 @@ def evaluate_shots(
     Raises:
         ValueError: If there are fewer images.
     """
+    there = min(len(draw.labels) for draw in draws) // num_classes
+    if shots > there:
+        raise ValueError(f'shots: expected at most {there}, got {shots}')
     choose_on = [test] * len(draws) if choose_on is None else choose_on
-    paths = [
-        fit_ridge(*_first(draw, shots, num_classes), num_classes) for draw in draws
-    ]
+    learnt = [draw.part(num_classes, 0, shots) for draw in draws]
+    paths = [fit_ridge(one.features, one.labels, num_classes) for one in learnt]
     strength = strengths[0]
     if len(strengths) > 1:
         means = [
@@ -209,14 +219,3 @@ def evaluate_shots(
         strength = strengths[int(np.argmax(means))]
     accuracies = [path.accuracy(test.features, test.labels, strength) for path in paths]
     return FewShotResult(shots, strength, tuple(accuracies))
-
-
-def _first(
-    draw: LabelledFeatures, shots: int, num_classes: int
-) -> tuple[Tensor, Tensor]:
-    """The first images of each class."""
-    there = len(draw.labels) // num_classes
-    if shots > there:
-        raise ValueError(f'shots: expected at most {there}, got {shots}')
-    features = draw.features.view(num_classes, there, -1)[:, :shots].flatten(0, 1)
-    return features, draw.labels.view(num_classes, there)[:, :shots].flatten()

@@ -16,6 +16,7 @@ from ..engine.hooks.fit_check import first_of, load_all_weights, not_finite
 from ..models.heads import RouterHead
 from ..utils import find_config
 from ..utils.metafile import shipped_weights
+from ..utils.wrapped import innermost_config
 
 
 def config_of(model: str | Path | Config | nn.Module) -> Config:
@@ -57,11 +58,9 @@ def pipeline_of(config: Config) -> list[dict]:
 
 def dataset_of(config: Config) -> Mapping[str, Any]:
     """Config of the innermost test data set, empty if there is none."""
-    dataset = config.get('test_dataloader')
-    while isinstance(dataset, Mapping) and 'dataset' in dataset:
-        dataset = dataset['dataset']
-    loader = dataset is config.get('test_dataloader')
-    return dataset if isinstance(dataset, Mapping) and not loader else {}
+    loader = config.get('test_dataloader')
+    dataset = innermost_config(loader)
+    return dataset if isinstance(dataset, Mapping) and dataset is not loader else {}
 
 
 def model_config(config: Config) -> dict:

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..utils.listing import first_few
+
 
 @dataclass(frozen=True)
 class _Layout:
@@ -114,15 +116,6 @@ def unknown_names(original: Iterable[str]) -> list[str]:
     return [name for name in original if _pattern(name, '/')[0] not in BY_ORIGINAL]
 
 
-def our_name(original: str) -> str:
-    """Our name of one of the original's tensors; three of them share ``attn.qkv``.
-
-    Raises:
-        ValueError: If the original has no such tensor.
-    """
-    return PARTS.sub(r'\1qkv\3', _translate(original)[0])
-
-
 def ride_mm_state(original: Mapping[str, np.ndarray | Tensor]) -> dict[str, Tensor]:
     """Give the original's tensors our names and layout.
 
@@ -140,13 +133,14 @@ def ride_mm_state(original: Mapping[str, np.ndarray | Tensor]) -> dict[str, Tens
     """
     if unknown := unknown_names(original):
         raise ValueError(
-            "expected the names of a V-MoE's tensors, got "
-            f'{", ".join(unknown[:5])}{" ..." if len(unknown) > 5 else ""}'
+            f"expected the names of a V-MoE's tensors, got {first_few(unknown)}"
         )
     state: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}
     for name, array in original.items():
-        ours, layout = _translate(name)
+        pattern, number = _pattern(name, '/')
+        ours, layout = BY_ORIGINAL[pattern]
+        ours = ours.replace('#', number)
         tensor = layout.ours(_tensor(array)).contiguous()
         if match := PARTS.fullmatch(ours):
             fused = f'{match[1]}qkv{match[3]}'
@@ -218,14 +212,6 @@ def _tensor(array: np.ndarray | Tensor) -> Tensor:
     # PyTorch warns of arrays that it could but must not write to.
     array = np.ascontiguousarray(array) if array.flags.writeable else np.array(array)
     return torch.from_numpy(array)
-
-
-def _translate(name: str) -> tuple[str, _Layout]:
-    pattern, number = _pattern(name, '/')
-    if pattern not in BY_ORIGINAL:
-        raise ValueError(f"expected the name of a V-MoE's tensor, got {name}")
-    ours, layout = BY_ORIGINAL[pattern]
-    return ours.replace('#', number), layout
 
 
 def _pattern(name: str, separator: str) -> tuple[str, str]:

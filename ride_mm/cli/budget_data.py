@@ -6,8 +6,8 @@ from copy import deepcopy
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
-from ..engine.hooks.position_seed import wrapped_datasets
 from ..evaluation import RoutingRecorder
+from ..utils.wrapped import innermost_config, wrapped_datasets
 from .errors import UsageError
 
 
@@ -46,8 +46,10 @@ def use_data(cfg: Config, name: str) -> str | None:
             'on new images.'
         )
         dataset = deepcopy(loader.dataset)
-        _inner(dataset).update(
-            pipeline=deepcopy(_inner(test.dataset).pipeline), test_mode=True
+        if dataset.type == 'BatchedLongTailed':  # It takes no pipeline for an image.
+            dataset.type = 'LongTailed'
+        innermost_config(dataset).update(
+            pipeline=deepcopy(innermost_config(test.dataset).pipeline), test_mode=True
         )
         loader = deepcopy(test)
         loader.dataset = dataset
@@ -74,7 +76,7 @@ def describe_data(
 ) -> str:
     """Say in words which images set the thresholds, and what counts equally."""
     dataset = cfg[f'{args.data}_dataloader'].dataset
-    inner = _inner(dataset)
+    inner = innermost_config(dataset)
     part = inner.get('split') or inner.get('data_prefix') or inner.get('ann_file')
     of = f', {part}' if isinstance(part, str) else ''
     of += ', held-out part' if dataset.get('part') == 'val' else ''
@@ -84,15 +86,11 @@ def describe_data(
     )
 
 
-def _inner(dataset: ConfigDict) -> ConfigDict:
-    """The config of the innermost dataset, which has the pipeline."""
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
-
-
 def _images(dataset: ConfigDict) -> dict:
-    """A dataset's config but for how images are shown and checked."""
+    """A dataset's config but for how images are fetched, shown and checked."""
+    if dataset.get('type') in ('LongTailed', 'BatchedLongTailed'):
+        if not any(dataset.get(key) for key in ('imbalance', 'n_max', 'held_out')):
+            return _images(dataset.dataset)  # All of them.
     skip = ('pipeline', 'test_mode', 'check_md5', 'download', 'check_images')
     return {
         key: _images(value) if isinstance(value, dict) else value

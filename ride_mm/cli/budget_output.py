@@ -64,7 +64,7 @@ def row_of(name: str, point: OperatingPoint) -> list[str]:
 
 
 def short(probability: float) -> str:
-    """Write a probability such that it can be told from 0 and 1."""
+    """Write a probability so that it can be told from 0 and 1."""
     if 0.999 < probability < 1:
         return f'1-{1 - probability:.2g}'
     return f'{probability:.3g}'

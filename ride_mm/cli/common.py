@@ -182,7 +182,10 @@ def say(message: str) -> None:
 
 
 def run_main(
-    main: Callable[[argparse.Namespace], object], parser, argv, error_status: int = 1
+    main: Callable[[argparse.Namespace], object],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    error_status: int = 1,
 ) -> object:
     """Run a tool; errors that are meant for its user are printed without traceback.
 

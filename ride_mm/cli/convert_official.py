@@ -5,24 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from torch import Tensor
 
 from ..apis.official import convert_official
-from ..engine.checkpoint_io import (
-    CheckpointError,
-    ForeignCheckpoint,
-    load_foreign_checkpoint,
-    write_atomically,
-)
-from ..version import __version__
-from .common import add_config_options, load_config, run_main, say
-from .errors import UsageError
+from ..engine.checkpoint_io import CheckpointError, load_foreign_checkpoint
+from .common import add_config_options, run_main, say
+from .converted import check_targets, meta_of, read_base, write_converted
 from .official_config import (
     check_base,
     check_config,
     check_counts,
-    classes_of,
     config_of,
     counts_in_json,
     counts_of_training_set,
@@ -86,14 +78,15 @@ def convert(args: argparse.Namespace) -> None:
         UsageError: If they cannot be followed.
         CheckpointError: If the weights are not those of a network of the authors.
     """
-    check_files(args)
+    local_file(args.source)
+    check_targets(args, [args.source])
     released = load_foreign_checkpoint(args.source)
     try:
         model, state_dict = convert_official(released.state_dict)
     except CheckpointError as err:
         raise CheckpointError(f'{args.source}: {err}') from None
     name = args.base or default_base(model)
-    base = read_config(name, args)
+    base = read_base(name, args)
     check_base(model, base, name)
     counts = read_class_counts(args, model['head']['num_classes'])
     if counts is not None:
@@ -101,68 +94,17 @@ def convert(args: argparse.Namespace) -> None:
     cfg = config_of(model, base, counts is not None)
     if args.config_out is not None:
         check_config(cfg, name)
-    meta = meta_of(released, cfg, args)
+    said = dict(arch=released.arch, epoch=released.epoch)
+    meta = meta_of(Path(args.source).name, cfg, **said)
     report(model, state_dict, meta)
-    write_atomically(dict(meta=meta, state_dict=state_dict), args.target)
-    say(f'Checkpoint: {args.target}')
-    if args.config_out is not None:
-        cfg.load_from = str(args.target)
-        text = HEADING.format(base=ascii(name)) + cfg.pretty_text
-        write_atomically(text, args.config_out)
-        say(f'Config:     {args.config_out}, the data of {name}')
-
-
-def check_files(args: argparse.Namespace) -> None:
-    """Refuse files that cannot be read or must not be written.
-
-    Raises:
-        UsageError: With expected and got.
-    """
-    local_file(args.source)
-    check_targets(args, [args.source])
-
-
-def check_targets(args: argparse.Namespace, sources: Sequence[str | Path]) -> None:
-    """Refuse a checkpoint and a config that must not be written.
-
-    Args:
-        args: ``target``, ``config_out`` and ``overwrite``.
-        sources: Files that are read.
-
-    Raises:
-        UsageError: With expected and got.
-    """
-    if args.config_out is not None and Path(args.config_out).suffix != '.py':
-        raise UsageError(f'--config-out: expected FILE.py, got {args.config_out}')
-    outputs = [f for f in (args.target, args.config_out) if f is not None]
-    taken = {Path(source).expanduser().resolve() for source in sources}
-    for output in outputs:
-        path = Path(output)
-        if path.resolve() in taken:
-            raise UsageError(f'{output}: expected a file of its own, got it twice')
-        taken.add(path.resolve())
-        if path.is_dir():
-            raise UsageError(f'{output}: expected a file to write, got a folder')
-        if path.exists() and not path.is_file():
-            raise UsageError(f'{output}: expected a regular file, got another kind')
-        if path.exists() and not args.overwrite:
-            raise UsageError(
-                f'{output}: expected a new file, got one that is there; --overwrite '
-                'replaces it'
-            )
-    if Path(args.target).suffix != '.pth':
-        raise UsageError(f'target: expected FILE.pth, got {args.target}')
+    heading = HEADING.format(base=ascii(name))
+    write_converted(state_dict, meta, cfg, heading, f'the data of {name}', args)
 
 
 def default_base(model: dict) -> str:
     """Name of the shipped config that fits a model best."""
     routed = model['head']['type'] == 'RouterHead'
     return BASES[model['backbone']['type']] + '_router' * routed
-
-
-def read_config(name: str, args: argparse.Namespace) -> Config:
-    """Read a config with the settings of ``--cfg-options``."""
-    return load_config(argparse.Namespace(**{**vars(args), 'config': name}))
 
 
 def read_class_counts(args: argparse.Namespace, num_classes: int) -> list[int] | None:
@@ -177,24 +119,9 @@ def read_class_counts(args: argparse.Namespace, num_classes: int) -> list[int] |
     if Path(source).suffix == '.json':
         counts = counts_in_json(source)
     else:
-        counts = counts_of_training_set(read_config(source, args), source)
+        counts = counts_of_training_set(read_base(source, args), source)
     check_counts(counts, num_classes, source)
     return counts
-
-
-def meta_of(released: ForeignCheckpoint, cfg: Config, args: argparse.Namespace) -> dict:
-    """What the checkpoint says about itself."""
-    meta = dict(
-        converted_from=Path(args.source).name,
-        arch=released.arch,
-        epoch=released.epoch,
-        ride_mm_version=__version__,
-        cfg=cfg.pretty_text,
-    )
-    classes = classes_of(cfg)
-    if classes is not None and len(classes) == cfg.model.head.num_classes:
-        meta['dataset_meta'] = dict(classes=tuple(classes))
-    return {name: value for name, value in meta.items() if value is not None}
 
 
 def report(model: dict, state_dict: dict[str, Tensor], meta: dict) -> None:

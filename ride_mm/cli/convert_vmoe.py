@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from mmengine.config import Config
 
 from ..apis.vmoe import ConvertedVMoE, convert_vmoe
-from ..engine.checkpoint_io import write_atomically
 from ..engine.checkpoint_io.vmoe import VMoEIndex, read_vmoe_index
-from ..version import __version__
+from ..utils.listing import first_few
 from .common import add_config_options, run_main, say
-from .convert_official import check_targets, read_config
+from .converted import check_targets, meta_of, read_base, write_converted
 from .errors import UsageError
-from .official_config import check_config, classes_of
+from .official_config import check_config
 from .options import merge_options
 from .vmoe_config import config_of, plain_base
 
-# Names to tell of those that are missing or unused.
-MAX_NAMES = 10
 HEADING = """\
 # Made by vmoe_to_ride_mm.py: the network of the weights that load_from names, and
 # {source}.
@@ -112,7 +109,7 @@ def convert(args: argparse.Namespace) -> None:
         raise UsageError(str(err)) from None
     shards = [index.shard(number) for number in range(index.shard_count)]
     check_targets(args, [f'{index.prefix}.index', *shards])
-    base = None if args.base is None else read_config(args.base, args)
+    base = None if args.base is None else read_base(args.base, args)
     try:
         converted = convert_vmoe(
             index.prefix,
@@ -125,11 +122,12 @@ def convert(args: argparse.Namespace) -> None:
         raise UsageError(str(err)) from None
     cfg = make_config(converted, base, args)
     report(converted, index)
-    meta = meta_of(index, cfg)
-    write_atomically(dict(meta=meta, state_dict=converted.state_dict), args.target)
-    say(f'Checkpoint: {args.target}')
-    if args.config_out is not None:
-        write_config(cfg, args)
+    meta = meta_of(index.prefix.name, cfg)
+    source = 'a test'
+    if args.base is not None:
+        source = f'data and schedule of the config {ascii(args.base)}'
+    heading = HEADING.format(source=source)
+    write_converted(converted.state_dict, meta, cfg, heading, source, args)
 
 
 def image_size_option(values: list[int] | None) -> list[int] | int | None:
@@ -184,30 +182,6 @@ def make_config(
     return cfg
 
 
-def meta_of(index: VMoEIndex, cfg: Config) -> dict:
-    """What the checkpoint says about itself."""
-    meta = dict(
-        converted_from=index.prefix.name,
-        ride_mm_version=__version__,
-        cfg=cfg.pretty_text,
-    )
-    classes, head = classes_of(cfg), cfg.model.get('head')
-    if classes is not None and head and len(classes) == head.num_classes:
-        meta['dataset_meta'] = dict(classes=tuple(classes))
-    return meta
-
-
-def write_config(cfg: Config, args: argparse.Namespace) -> None:
-    """Write the config that loads the checkpoint."""
-    cfg.load_from = str(args.target)
-    source = 'a test'
-    if args.base is not None:
-        source = f'data and schedule of the config {ascii(args.base)}'
-    text = HEADING.format(source=source) + cfg.pretty_text
-    write_atomically(text, args.config_out)
-    say(f'Config:     {args.config_out}, {source}')
-
-
 def report(converted: ConvertedVMoE, index: VMoEIndex) -> None:
     """Print what was found."""
     network, found = converted.network, converted.differences
@@ -244,12 +218,4 @@ def report(converted: ConvertedVMoE, index: VMoEIndex) -> None:
         + ('shard' if index.shard_count == 1 else 'shards')
     )
     for what, names in (('Missing', found.missing), ('Unused', found.unused)):
-        say(f'{what + ":":12}{listing(names)}')
-
-
-def listing(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    if not names:
-        return 'none'
-    more = f' and {len(names) - MAX_NAMES} more' * (len(names) > MAX_NAMES)
-    return ', '.join(names[:MAX_NAMES]) + more
+        say(f'{what + ":":12}{first_few(names, 10) or "none"}')

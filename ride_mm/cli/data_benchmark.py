@@ -15,8 +15,8 @@ from mmpretrain.registry import MODELS
 from torch.utils.data import Dataset
 
 from ..analysis.tables import format_table
-from ..engine.hooks.position_seed import wrapped_datasets
 from ..utils.machine import processor_name
+from ..utils.wrapped import innermost_dataset, wrapped_datasets
 from .common import add_config_options, load_config, run_main, set_dataloader_defaults
 from .errors import UsageError
 from .outputs import check_outputs, write_json
@@ -120,7 +120,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
 def time_loader(
     cfg: Config, name: str, workers: int, batches: int
 ) -> tuple[dict, Dataset, dict]:
-    """Time a data loader, after its first batch, for which workers start.
+    """Time a data loader without its first batch, during which the workers start.
 
     Args:
         cfg: The config.
@@ -189,7 +189,7 @@ def time_pipeline(dataset: Dataset) -> dict[str, float]:
         all together with what is around it.
     """
     count = min(SAMPLES, len(dataset))
-    inner = list(wrapped_datasets(dataset))[-1]
+    inner = innermost_dataset(dataset)
     start = time.process_time()
     for i in range(count):
         dataset[i]

@@ -121,12 +121,12 @@ def few_shot(args: argparse.Namespace) -> list[FewShotResult]:
     tested = all_features(model, test, args)
     results = [
         evaluate_shots(
-            [part(draw, classes, 0, shots[-1]) for draw in draws],
+            [draw.part(classes, 0, shots[-1]) for draw in draws],
             number,
             tested,
             classes,
             STRENGTHS if args.l2 is None else (args.l2,),
-            [part(d, classes, shots[-1], None) for d in draws] if held else None,
+            [draw.part(classes, shots[-1], None) for draw in draws] if held else None,
         )
         for number in shots
     ]
@@ -211,15 +211,6 @@ def all_features(
         return LabelledFeatures(
             *collect_features(model, batches_of(dataset, args), advance)
         )
-
-
-def part(
-    draw: LabelledFeatures, classes: int, first: int, last: int | None
-) -> LabelledFeatures:
-    """The images from ``first`` to ``last`` of each class."""
-    features = draw.features.view(classes, -1, draw.features.shape[-1])[:, first:last]
-    labels = draw.labels.view(classes, -1)[:, first:last]
-    return LabelledFeatures(features.flatten(0, 1), labels.flatten())
 
 
 def report(

@@ -13,6 +13,7 @@ from ..analysis.complexity import PartCosts, part_costs, part_parameters
 from ..analysis.plain_network import plain_complexity, plain_model
 from ..analysis.tables import ABSENT, format_count, format_table
 from ..models.classifiers import RIDEClassifier
+from ..utils.wrapped import innermost_config
 from .common import add_config_options, load_config, run_main
 from .errors import UsageError
 
@@ -163,9 +164,7 @@ def image_size(cfg: Config) -> tuple[int, int]:
     """
     for name in ('test_dataloader', 'train_dataloader'):
         dataset = (cfg.get(name) or {}).get('dataset') or {}
-        while 'pipeline' not in dataset and 'dataset' in dataset:
-            dataset = dataset['dataset']
-        for transform in reversed(dataset.get('pipeline') or []):
+        for transform in reversed(innermost_config(dataset).get('pipeline') or []):
             side = _side(transform)
             if side is not None:
                 return side, side

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS, MODELS
@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 from ..apis.trained_model import build_part, load_weights, model_config
+from ..utils.wrapped import innermost_config
 from .common import existing_file
 from .errors import UsageError
 
@@ -98,7 +99,7 @@ def labelled_images(cfg: Config, name: str, pipeline: Sequence | None = None) ->
     if loader is None:
         raise UsageError(f'expected {name}_dataloader in the config, got none')
     dataset = deepcopy(loader.dataset)
-    innermost = _innermost(dataset)
+    innermost = innermost_config(dataset)
     innermost.pipeline = test_pipeline(cfg, pipeline)
     innermost.test_mode = True
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
@@ -115,7 +116,7 @@ def test_pipeline(cfg: Config, others: Sequence | None = None) -> list:
         UsageError: If it has none.
     """
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
-    found = None if loader is None else _innermost(loader.dataset).get('pipeline')
+    found = None if loader is None else innermost_config(loader.dataset).get('pipeline')
     if not found:
         raise UsageError(
             'expected test_dataloader with a pipeline in the config, got none'
@@ -157,9 +158,3 @@ def batches_of(
         num_workers=args.workers,
         collate_fn=default_collate,
     )
-
-
-def _innermost(dataset: ConfigDict) -> ConfigDict:
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset

@@ -2,9 +2,10 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from ..utils.files import files_below
 from .errors import UsageError
 
 # Those that the configs for folders of images take.
@@ -51,7 +52,7 @@ def is_image(path: str | Path) -> bool:
 
 def _images_of(name: str) -> list[str]:
     if os.path.isdir(name):
-        paths = list(images_below(name))
+        paths = list(filter(is_image, files_below(name)))
         if not paths:
             raise UsageError(
                 f'{name}: expected a folder with images ({" ".join(IMAGE_SUFFIXES)}), '
@@ -64,7 +65,7 @@ def _images_of(name: str) -> list[str]:
     matches = sorted(glob.glob(name, recursive=True))
     for match in matches:
         if os.path.isdir(match):
-            paths += images_below(match)
+            paths += filter(is_image, files_below(match))
         elif is_image(match):
             paths.append(match)
     if not paths:
@@ -75,23 +76,3 @@ def _images_of(name: str) -> list[str]:
             + '; a file that is named itself is taken whatever its suffix'
         )
     return paths
-
-
-def images_below(folder: str) -> Iterator[str]:
-    """Paths of the images in a folder and those below it; links are followed.
-
-    Args:
-        folder: Where to search. A link that leads back is not followed again.
-    """
-    seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(root))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith('.')
-            and os.path.realpath(os.path.join(root, name)) not in seen
-        )
-        yield from (
-            os.path.join(root, name) for name in sorted(files) if is_image(name)
-        )

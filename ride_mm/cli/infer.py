@@ -149,7 +149,7 @@ def infer(args: argparse.Namespace) -> dict[str, str]:
     images = find_images(args.images)
     check_outputs(
         {'--csv': args.csv, '--json': args.json},
-        args.draw,
+        {'--draw': args.draw},
         [*images, args.config, args.checkpoint, args.classes],
     )
     inferencer = build(args)

@@ -122,7 +122,10 @@ def picture_names(paths: Sequence[str], folder: str | Path) -> dict[str, Path]:
 
 
 def draw(
-    visualizer: UniversalVisualizer, result: Result, classes: Sequence[str] | None, path
+    visualizer: UniversalVisualizer,
+    result: Result,
+    classes: Sequence[str] | None,
+    path: Path,
 ) -> None:
     """Write an image with its classes and probabilities on it.
 

@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS, MODELS
 
 from ..engine.hooks.class_counts import count_classes
+from ..utils.wrapped import innermost_config
 from .common import existing_file
 from .errors import UsageError
 
@@ -118,9 +119,7 @@ def check_config(cfg: Config, name: str) -> None:
 
 def classes_of(cfg: Config) -> Sequence[str] | None:
     """Names of the classes in a config's test data, if it has them."""
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset')
-    while 'dataset' in (dataset or {}):
-        dataset = dataset.dataset
+    dataset = innermost_config((cfg.get('test_dataloader') or {}).get('dataset'))
     if dataset is None:
         return None
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))

@@ -20,14 +20,14 @@ PRECIOUS = ('.pth', '.pt', '.py')
 
 def check_outputs(
     files: Mapping[str, str | None],
-    folder: str | None = None,
+    folders: Mapping[str, str | None] | None = None,
     inputs: Sequence[str | None] = (),
 ) -> None:
     """Refuse places that cannot be written to, before anything is computed.
 
     Args:
         files: Files to write by option, None where not asked for.
-        folder: Where pictures go, or None.
+        folders: Where several files go, by option, None where not asked for.
         inputs: Files that are read, which nothing may replace: images, a checkpoint, a
             config; None where there is none.
 
@@ -54,19 +54,20 @@ def check_outputs(
                 'there'
             )
         _check_writable(option, Path(path).parent)
-    if folder is not None:
-        _check_folder(folder, taken)
+    for option, folder in (folders or {}).items():
+        if folder is not None:
+            _check_folder(option, folder, taken)
 
 
-def _check_folder(folder: str, taken: Mapping[str, str]) -> None:
+def _check_folder(option: str, folder: str, taken: Mapping[str, str]) -> None:
     if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise UsageError(f'--draw: expected a folder, got the file {folder}')
-    _check_writable('--draw', Path(folder))
+        raise UsageError(f'{option}: expected a folder, got the file {folder}')
+    _check_writable(option, Path(folder))
     inside = os.path.join(os.path.realpath(folder), '')
     for real, path in taken.items():
         if real.startswith(inside):
             raise UsageError(
-                f'--draw: expected a folder of its own, got {folder}, in which '
+                f'{option}: expected a folder of its own, got {folder}, in which '
                 f'{path} is'
             )
 

@@ -16,8 +16,8 @@ from .errors import UsageError
 def processes(cfg: Config) -> Iterator[None]:
     """Connect the processes of ``cfg.launcher`` and part them at the end.
 
-    They part together: a process that ends before the first one has saved its last
-    file would, were it to fail in ending, have the launcher stop that one.
+    All processes end together. Otherwise a process that crashes while it exits makes
+    the launcher stop the first one before that has saved its last file.
 
     With GPUs MMEngine connects them. Without, it would ask for a GPU all the same, so
     they are connected here with gloo, and the model is wrapped without a device.

@@ -151,7 +151,7 @@ def published(checkpoint: Any, source: Path) -> dict:
         is without places on this machine but for those of the data.
 
     Raises:
-        CheckpointError: If there are no weights in it, or such that are not finite, or
+        CheckpointError: If there are no weights in it, or some that are not finite, or
             ``meta`` is no dictionary.
     """
     whole = checkpoint if isinstance(checkpoint, Mapping) else {}

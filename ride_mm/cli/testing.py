@@ -13,6 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 
 from ..utils.freed_memory import keep_freed_memory
+from ..utils.wrapped import innermost_config
 from .checked_run import checked_run
 from .common import (
     add_common_options,
@@ -157,9 +158,7 @@ def augment_test(cfg: Config) -> None:
 
     Metrics of experts are left out: each view has its own experts' decisions.
     """
-    dataset = cfg.test_dataloader.dataset
-    while 'pipeline' not in dataset:
-        dataset = dataset.dataset
+    dataset = innermost_config(cfg.test_dataloader.dataset)
     if 'tta_pipeline' not in cfg:
         *before, pack = deepcopy(list(dataset.pipeline))
         views = [{'type': 'RandomFlip', 'prob': prob} for prob in (0.0, 1.0)]

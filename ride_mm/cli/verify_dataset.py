@@ -21,6 +21,7 @@ from ..datasets.verification import (
     look_at_all,
 )
 from ..engine.checkpoint_io import write_atomically
+from ..utils.listing import first_few
 from .common import add_config_options, load_config, run_main
 from .errors import UsageError
 from .infer_output import printable
@@ -29,7 +30,6 @@ from .verify_output import Report, Split, content_of, lines_of
 
 SPLITS = ('train', 'val', 'test')
 WRONG, FAILED = 1, 2
-MAX_NAMED = 5
 EPILOG = """\
 Two images are the same if their pixels are, whatever their files are called.
 
@@ -186,12 +186,7 @@ def _of_classes(splits: Sequence[Split]) -> list[Finding]:
         if split.classes == first.classes:
             continue
         only = sorted(set(first.classes) ^ set(split.classes))
-        more = ', ...' if len(only) > MAX_NAMED else ''
-        what = (
-            f'only in one of them: {", ".join(only[:MAX_NAMED])}{more}'
-            if only
-            else 'in another order'
-        )
+        what = f'only in one of them: {first_few(only)}' if only else 'in another order'
         found.append(
             Finding(
                 'classes',

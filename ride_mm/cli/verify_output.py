@@ -9,6 +9,7 @@ import numpy as np
 
 from ..datasets.verification import KINDS, Finding, Look, counts_of
 from ..utils import shot_groups
+from ..utils.listing import first_few
 from .infer_output import count
 
 
@@ -60,9 +61,8 @@ def lines_of(report: Report, named: int, ignored: Sequence[str]) -> list[str]:
             continue
         accepted = ', ignored' if kind in ignored else ''
         lines.append(f'{kind}: {title} ({len(found):,}{accepted})')
-        lines += [f'  {one.where}: {one.message}' for one in found[:named]]
-        if len(found) > named:
-            lines.append(f'  and {len(found) - named:,} more')
+        places = (f'{one.where}: {one.message}' for one in found)
+        lines.append('  ' + first_few(places, named, '\n  '))
     return lines
 
 

@@ -7,8 +7,7 @@ import torch
 from mmengine.registry import FUNCTIONS
 from mmpretrain.registry import DATASETS
 
-from ride_mm.structures import LabelBatch
-
+from ..structures import LabelBatch
 from .long_tailed import LongTailed
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from mmpretrain.datasets import CIFAR10
 
+from ..utils.wrapped import innermost_dataset
 from .cifar import LTCIFAR10
 
 
@@ -17,8 +18,7 @@ def channel_order(dataset: Any) -> str | None:
         ``'BGR'`` for the CIFAR datasets of ride_mm, ``'RGB'`` for those of MMPretrain,
         None for others, which do not say.
     """
-    while hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
+    dataset = innermost_dataset(dataset)
     if isinstance(dataset, LTCIFAR10):
         return 'BGR'
     return 'RGB' if isinstance(dataset, CIFAR10) else None

@@ -13,7 +13,8 @@ from mmengine.logging import print_log
 from mmengine.utils import track_iter_progress
 from PIL import Image
 
-MAX_NAMED = 5
+from ..utils.listing import first_few
+
 MANY_FILES = 5000
 LAST_BYTES = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
 
@@ -121,11 +122,9 @@ def check_images(paths: Sequence[str], how: str = 'open', hint: str = '') -> Non
 
 def describe_faults(faults: Mapping[str, str], number: int) -> str:
     """Name the first five of the unusable files among ``number``."""
-    lines = [f'{len(faults)} of {number} image files are unusable:']
-    lines += [f'  {path}: {faults[path]}' for path in list(faults)[:MAX_NAMED]]
-    if len(faults) > MAX_NAMED:
-        lines.append(f'  and {len(faults) - MAX_NAMED} more')
-    return '\n'.join(lines)
+    heading = f'{len(faults)} of {number} image files are unusable:'
+    lines = (f'{path}: {fault}' for path, fault in faults.items())
+    return f'{heading}\n  ' + first_few(lines, separator='\n  ')
 
 
 def _local(paths: Sequence[str]) -> list[str]:

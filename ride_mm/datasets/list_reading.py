@@ -116,14 +116,19 @@ def split_line(line: str) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
+def is_integer(word: str) -> bool:
+    """Whether a word is an integer in plain digits."""
+    digits = word.removeprefix('-')
+    return digits.isascii() and digits.isdecimal()
+
+
 def parse_label(word: str, num_classes: int) -> int:
     """Read a label.
 
     Raises:
         ValueError: If it is not an integer from 0 to ``num_classes - 1``.
     """
-    digits = word.removeprefix('-')
-    if not (digits.isascii() and digits.isdecimal()):
+    if not is_integer(word):
         raise ValueError(f'expected an integer as label, got {word!r}')
     if not 0 <= int(word) < num_classes:
         raise ValueError(f'expected a label in [0, {num_classes - 1}], got {word}')

@@ -9,8 +9,7 @@ from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ride_mm.utils.shots import shot_groups
-
+from ..utils.shots import shot_groups
 from .image_check import CHECKS, check_images, describe_faults, image_faults
 from .imbalance import IMBALANCES, class_counts_of, held_out_split, subset_hash
 from .samples import load_sample, read_samples

@@ -36,8 +36,8 @@ def positioned(*position: int) -> Iterator[None]:
     In the main process the generators go on afterwards as if nothing had been; a data
     loader's worker draws nothing outside such blocks and is spared the cost. NumPy's
     state takes longer to copy than an image to augment, so another generator takes its
-    place instead. Of two normal numbers that NumPy makes at a time it may have held one
-    back, which is then lost.
+    place instead. If NumPy has cached the second number of a Gaussian pair, that number
+    is lost.
     """
     main_process = get_worker_info() is None
     if main_process:

@@ -5,7 +5,8 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .list_reading import UNUSUAL_PATH, inner_path, read_text
+from ..utils.listing import first_few
+from .list_reading import UNUSUAL_PATH, inner_path, is_integer, read_text
 
 DELIMITERS = (',', ';', '\t')
 # Columns are found by these names, in this order, in capitals or not.
@@ -214,12 +215,6 @@ def class_names(rows: Sequence[TableRow]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def is_integer(word: str) -> bool:
-    """Whether a word is an integer in plain digits."""
-    digits = word.removeprefix('-')
-    return digits.isascii() and digits.isdecimal()
-
-
 def label_reader(
     path: str, rows: Sequence[TableRow], classes: Sequence[str]
 ) -> Callable[[TableRow], int]:
@@ -249,9 +244,8 @@ def label_reader(
         elif row.label in index_of:
             return index_of[row.label]
         else:
-            some = ', '.join(map(repr, classes[:5]))
-            more = ', ...' if len(classes) > 5 else ''
-            expected = f'one of the {len(classes)} classes ({some}{more}) as label'
+            some = first_few(map(repr, classes))
+            expected = f'one of the {len(classes)} classes ({some}) as label'
         raise ValueError(
             f'{path}, line {row.line}: expected {expected}, got {row.label!r}'
         )

@@ -1,4 +1,4 @@
-"""What becomes of training images that cannot be loaded."""
+"""Training images that cannot be loaded, skipped or replaced."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..utils.listing import first_few
 from .position import position_seed
 
 POLICIES = ('stop', 'skip')
@@ -33,11 +34,9 @@ class Replacements:
     ) -> None:
         lost = np.setdiff1d(labels, labels[~faulty])
         if len(lost):
-            some = ', '.join(repr(str(classes[c])) for c in lost[:MAX_NAMED])
-            more = ', ...' if len(lost) > MAX_NAMED else ''
             raise RuntimeError(
-                f"unreadable='skip': expected a usable image of each class, got none "
-                f'of {some}{more}'
+                "unreadable='skip': expected a usable image of each class, got none "
+                f'of {first_few(repr(str(classes[c])) for c in lost)}'
             )
         self._labels = labels
         self._faulty = faulty

@@ -15,6 +15,7 @@ from mmengine import fileio
 from PIL import Image
 
 from ..utils.progress import map_in_threads
+from ..utils.wrapped import innermost_dataset
 from .image_check import fault_of_size
 from .samples import read_samples, sample_name
 
@@ -100,9 +101,8 @@ def look_at_all(dataset: Any, threads: int, what: str) -> list[Look]:
 
 def loader_of(dataset: Any) -> Callable[[dict], dict | None] | None:
     """The step of a pipeline that loads image files by other means than Pillow."""
-    while hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
-    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    pipeline = getattr(innermost_dataset(dataset), 'pipeline', None)
+    transforms = getattr(pipeline, 'transforms', ())
     for transform in transforms:
         if isinstance(transform, LoadImageFromFile):
             return None if transform.imdecode_backend == 'pillow' else transform

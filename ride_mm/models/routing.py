@@ -38,8 +38,8 @@ def route(
 
     Wang et al., RIDE, ICLR 2021, section 3.3: a sample that stops never comes back. The
     samples that go on are gathered into a smaller batch, so that the rest costs
-    nothing; a round waits for the device once, to learn who they are. That is found on
-    the CPU: a GPU would take several kernels for it.
+    nothing. Each expert needs one synchronisation with a GPU, to find which samples go
+    on; their indices are computed on the CPU, which saves several kernels.
 
     Args:
         x: What the experts work on, such as the trunk's feature maps, (N, ...).
@@ -84,7 +84,15 @@ def route(
     return Routed(logits, used, *(kept or ()))
 
 
-def _keep(kept, num_experts, rows, own, scores, e) -> tuple[Tensor, Tensor]:
+def _keep(
+    kept: tuple[Tensor, Tensor] | None,
+    num_experts: int,
+    rows: Tensor | None,
+    own: Tensor,
+    scores: Tensor | None,
+    e: int,
+) -> tuple[Tensor, Tensor]:
+    """Put expert ``e``'s logits (n, C) and scores (n,) into those of the batch."""
     if kept is None:
         shape = len(own), num_experts, own.shape[1]
         kept = own.new_full(shape, torch.nan), own.new_full(shape[:2], torch.nan)[:, 1:]

@@ -1,4 +1,4 @@
-"""What becomes of memory that tensors on a CPU no longer need."""
+"""Whether memory that tensors on a CPU no longer need is kept."""
 
 import ctypes
 

@@ -10,6 +10,7 @@ from ride_mm.analysis.routing import (
     evaluate_thresholds,
     experts_used,
     probability_to_threshold,
+    search,
 )
 from ride_mm.analysis.routing.curves import threshold_at, thresholds_at_shares
 from ride_mm.analysis.routing.search import (
@@ -23,7 +24,9 @@ from ride_mm.analysis.routing.search import (
 
 @pytest.mark.parametrize('num_experts', [3, 4, 5])
 @pytest.mark.parametrize('goal', [best_within, cheapest_reaching])
-def test_a_coarse_search_comes_close_to_an_exhaustive_one(num_experts, goal):
+def test_a_coarse_search_comes_close_to_an_exhaustive_one(
+    num_experts, goal, monkeypatch
+):
     n = {3: 90, 4: 40, 5: 24}[num_experts]
     records = random_records(7, n, num_experts, weighting='images')
     cost = np.arange(1.0, num_experts + 1)
@@ -32,17 +35,15 @@ def test_a_coarse_search_comes_close_to_an_exhaustive_one(num_experts, goal):
     else:
         levels = 100 * records.correct[:, -1].mean() - np.array([1, 4, 8])
     results = {}
-    for name, search in dict(
-        one=lambda: search_one_threshold(records, cost, goal, levels),
-        coarse=lambda: search_router_thresholds(
-            records, cost, goal, levels, combinations=4 ** (num_experts - 2)
-        ),
-        full=lambda: search_router_thresholds(
-            records, cost, goal, levels, combinations=10**5
-        ),
-    ).items():
+    for name, find, combinations in (
+        ('one', search_one_threshold, 0),
+        ('coarse', search_router_thresholds, 4 ** (num_experts - 2)),
+        ('full', search_router_thresholds, 10**5),
+    ):
+        monkeypatch.setattr(search, 'COMBINATIONS', combinations)
         points = [
-            evaluate_thresholds(records, t, RoutingCost(cost, 1)) for t in search()
+            evaluate_thresholds(records, t, RoutingCost(cost, 1))
+            for t in find(records, cost, goal, levels)
         ]
         results[name] = np.array(
             [p.accuracy['all'] if goal is best_within else -p.macs for p in points]

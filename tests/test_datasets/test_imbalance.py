@@ -202,7 +202,9 @@ def test_class_counts_name_empty_classes():
     with pytest.raises(
         ValueError, match=r"got none of 2: 'b' \(1\), 'd' \(3\); allow_"
     ):
-        class_counts_of([0, 2, 0], 'abcd')
+        class_counts_of([0, 2, 0], 'abcd', allow_empty=False)
+    with pytest.raises(ValueError, match=r"got none of 1: 'b' \(1\)$"):
+        class_counts_of([0, 2, 0], 'abc')
 
 
 @pytest.mark.parametrize('label', [-1, 3])

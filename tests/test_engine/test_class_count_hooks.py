@@ -100,9 +100,9 @@ def test_a_metric_without_counts_is_refused_before_the_test():
 @pytest.mark.parametrize(
     ('labels', 'num_classes', 'message'),
     [
-        ([0, 0, 2], 3, r'none of 1 classes \(b\)'),
-        ([0, 1, 3], 3, 'labels: expected 0 to 2, got 3 at image 2'),
-        ([0, -1, 2], 3, 'labels: expected 0 to 2, got -1 at image 1'),
+        ([0, 0, 2], 3, r"each of the 3 classes, got none of 1: 'b' \(1\)$"),
+        ([0, 1, 3], 3, r'image 2: expected a label in \[0, 2\], got 3'),
+        ([0, -1, 2], 3, r'image 1: expected a label in \[0, 2\], got -1'),
         ([0, 1, 2], 4, 'num_classes=4 classes, got 3 class counts'),
     ],
 )

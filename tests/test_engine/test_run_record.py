@@ -67,7 +67,8 @@ def spans(folder) -> list[list[int]]:
 
 def test_sessions_are_those_that_led_to_the_result(tmp_path, monkeypatch):
     monkeypatch.setattr(Config, 'pretty_text', '')
-    run_tiny(tmp_path, **OPTIONS, randomness__seed=5)
+    options = {**OPTIONS, 'randomness__seed': 5}
+    run_tiny(tmp_path, **options)
     assert spans(tmp_path) == [[0, 3]]
     (session,) = read_record(tmp_path)
     assert session['seed'] == 5 and session['precision'] == 'float32'
@@ -79,7 +80,7 @@ def test_sessions_are_those_that_led_to_the_result(tmp_path, monkeypatch):
 
     def resume(epoch: int) -> None:
         start = str(tmp_path / f'epoch_{epoch}.pth')
-        run_tiny(tmp_path, **OPTIONS, resume=True, load_from=start)
+        run_tiny(tmp_path, **options, resume=True, load_from=start)
 
     # From an earlier epoch: what came of the later ones is no part of the result.
     resume(2)

@@ -1,6 +1,7 @@
 """Losses: golden values, closed forms, equivalences, errors."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -255,23 +256,30 @@ def test_diversity_of_equal_experts_is_zero():
     assert DiversityLoss()(logits[:1]).item() == 0
 
 
-def test_only_the_paper_s_form_has_gradients_through_the_others():
-    logits = torch.randn(2, 3, 4, generator=seeded(), dtype=torch.float64)
-    for form, coupled in ((official_diversity, False), (paper_diversity, True)):
-        moving = logits.clone().requires_grad_()
-        form(moving, 1.0).backward()
-        alone = logits.clone().requires_grad_()
-        held = torch.stack([alone[0], logits[1]])
-        if form is official_diversity:
-            consensus = logits.mean(0).softmax(-1)
-            F.kl_div(held[0].log_softmax(-1), consensus, reduction='sum').div(
-                3
-            ).backward()
-        else:
-            phi = held.softmax(-1)
-            (phi[0] * (phi[0] / phi[1].detach()).log()).sum().div(3).backward()
-        same = torch.allclose(moving.grad[0], alone.grad[0])
-        assert same != coupled
+def two_experts() -> torch.Tensor:
+    """Of one image: probabilities 0.9 and 0.1, 0.5 each; of the mean 0.75 and 0.25."""
+    logits = torch.tensor([[[9.0, 1.0]], [[1.0, 1.0]]], dtype=torch.float64)
+    return logits.log().requires_grad_()
+
+
+def test_official_diversity_draws_each_expert_towards_the_mean():
+    """The gradient is that of a cross-entropy: the expert's less the mean's share."""
+    logits = two_experts()
+    official_diversity(logits, 1.0).backward()
+    expected = [0.9 - 0.75, 0.1 - 0.25], [0.5 - 0.75, 0.5 - 0.25]
+    for expert, gradient in zip(logits.grad[:, 0].tolist(), expected, strict=True):
+        assert expert == pytest.approx(gradient)
+
+
+def test_paper_diversity_has_gradients_through_both_of_a_pair():
+    """Of two classes it is (p - q) (x - y), x and y the differences of the logits."""
+    logits = two_experts()
+    paper_diversity(logits, 1.0).backward()
+    x, p, q = math.log(9), 0.9, 0.5
+    first, second = p * (1 - p) * x + p - q, -q * (1 - q) * x - (p - q)
+    expected = [first, -first], [second, -second]
+    for expert, gradient in zip(logits.grad[:, 0].tolist(), expected, strict=True):
+        assert expert == pytest.approx(gradient)
 
 
 def test_class_wise_temperatures():

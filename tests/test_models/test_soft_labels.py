@@ -16,22 +16,18 @@ OTHERS = torch.tensor([3, 1, 0, 1, 2, 2])  # One is mixed with its own class.
 SHARES = torch.tensor([0.7, 0.2, 0.5, 1.0, 0.0, 0.35])
 
 
-class Plain(LongTailedLoss):
-    """Without a closed form for all classes together."""
-
-
-class Focused(LongTailedLoss):
+class SqrtPrior(LongTailedLoss):
     """As a user writes one: another loss of the adjusted logits."""
 
-    def adjust(self, logits: Tensor, label: Tensor) -> Tensor:
-        return logits - F.one_hot(label, logits.shape[1]) / (1 + label[:, None])
+    def losses(self, logits: Tensor, label: Tensor | None) -> Tensor:
+        return super().losses(logits + 0.5 * self.known_class_counts().log(), label)
 
 
-class Doubled(LDAMLoss):
-    """Its margins are not those of the closed form that it inherits."""
+class Softened(LDAMLoss):
+    """As a user derives one from a loss with a form of its own for mixed labels."""
 
-    def adjust(self, logits: Tensor, label: Tensor) -> Tensor:
-        return super().adjust(super().adjust(logits, label), label)
+    def losses(self, logits: Tensor, label: Tensor | None) -> Tensor:
+        return 2 * super().losses(logits / 2, label)
 
 
 LOSSES = {
@@ -40,9 +36,9 @@ LOSSES = {
     'balanced': dict(type='BalancedSoftmaxLoss'),
     'adjusted': dict(type='LogitAdjustmentLoss', tau=1.5),
     'CE': dict(type='ReweightedCrossEntropyLoss', reweight='deferred'),
-    'plain': Plain,
-    'own': Focused,
-    'derived': Doubled,
+    'plain': LongTailedLoss,
+    'own': SqrtPrior,
+    'derived': Softened,
 }
 
 
@@ -115,8 +111,8 @@ def test_reweighted_mixture_is_a_weighted_mean_over_samples_and_classes(name):
     w = loss.class_weights()
     x = logits()
     terms = [
-        (SHARES * w[LABELS], loss.sample_loss(x, LABELS)),
-        ((1 - SHARES) * w[OTHERS], loss.sample_loss(x, OTHERS)),
+        (SHARES * w[LABELS], loss.losses(x, LABELS)),
+        ((1 - SHARES) * w[OTHERS], loss.losses(x, OTHERS)),
     ]
     total = sum((weight * value).sum() for weight, value in terms)
     expected = total / sum(weight.sum() for weight, _ in terms)

@@ -203,5 +203,7 @@ def test_the_whole_runs(tmp_path):
     assert all('shot_accuracy/few' in result['metrics'] for result in results)
     assert all(result['images_per_second'] > 0 for result in results)
     assert [result['mean_experts'] for result in results[:2]] == [1, 3]
-    assert 1 <= results[2]['mean_experts'] <= 3
+    shares = [results[2]['metrics'][f'expert_usage/share_{k}'] for k in (1, 2, 3)]
+    used = sum(k * share / 100 for k, share in enumerate(shares, 1))
+    assert results[2]['mean_experts'] == pytest.approx(used)
     assert (tmp_path / 'w' / 'accuracy_by_class.png').is_file()

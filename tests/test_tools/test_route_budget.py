@@ -12,6 +12,7 @@ from engine_helpers import forget_runs, run_tool
 from mmengine.config import Config
 
 from ride_mm.analysis.routing import OperatingPoint
+from ride_mm.cli.budget_data import use_data
 from ride_mm.cli.budget_output import settings_of, short
 from ride_mm.cli.route_budget import route_budget_main
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
@@ -94,6 +95,24 @@ def test_training_images_without_augmentation(stage_two, tmp_path, capsys):
     assert again == first
     weighted = budget(stage_two, tmp_path, '--data', 'train', '--weight', 'images')
     assert weighted['one_threshold'] != first['one_threshold']
+
+
+@pytest.mark.parametrize('name', ['ride_r32_cifar100lt_30e_router', TWO])
+def test_images_of_the_test_are_told_however_they_are_fetched(name):
+    warnings = {}
+    for data in ('val', 'test', 'train'):
+        cfg = Config.fromfile(find_config(name))
+        warnings[data] = use_data(cfg, data)
+        loader = cfg.test_dataloader
+        by_the_batch = loader.dataset.type == 'BatchedLongTailed'
+        assert ('take_batch' in str(loader.get('collate_fn'))) == by_the_batch
+    assert 'these are the test images' in warnings['val']
+    assert warnings['test'] == warnings['val']
+    assert 'were trained on these images' in warnings['train']
+    cfg = Config.fromfile(find_config('ride_r32_cifar100lt_val_router'))
+    assert use_data(cfg, 'val') is None
+    assert cfg.test_dataloader.dataset.part == 'val'
+    assert cfg.train_dataloader.dataset.held_out == cfg.val_dataloader.dataset.held_out
 
 
 HELD_OUT = """

@@ -196,6 +196,10 @@ def test_a_folder_of_a_config_that_has_changed_is_refused(fake, tmp_path, capsys
     assert sweep(folder, '--seeds', '0', config=str(source)) == 0
     write("default_hooks = dict(logger=dict(interval=7))\nlog_level = 'INFO'")
     assert sweep(folder, '--seeds', '0', config=str(source)) == 0
+    average = "default_hooks = dict(ema=dict(type='LTEMAHook', momentum=0.01))"
+    write(average)
+    assert sweep(folder, '--seeds', '0', config=str(source)) == 2
+    assert 'default_hooks.ema: expected None, got' in capsys.readouterr().err
     write('model = dict(num_experts=2)')
     capsys.readouterr()
     assert sweep(folder, '--seeds', '0', '1', config=str(source)) == 2

@@ -1,4 +1,4 @@
-"""Images of one's own: a folder per class.
+"""Your own images: a folder per class.
 
 Expects `data/custom/train/CLASS/*.jpg` and `data/custom/test/CLASS/*.jpg`, with the
 same classes in both. The training set is taken as long-tailed as it is.

@@ -200,7 +200,7 @@ def _check_points(points: int) -> None:
         raise ValueError(f'points: expected at least 2, got {points}')
 
 
-# Bounds are written with four decimals such that what is written can be met.
+# Bounds are written with four decimals so that what is written can be met.
 def _ceil(value: float) -> float:
     return math.ceil(value * 1e4 - TOLERANCE) / 1e4
 

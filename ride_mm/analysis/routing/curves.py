@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from .records import RoutingRecords
 
@@ -41,11 +42,11 @@ class Curve:
         return self.fixed + (threshold_at(self.scores, point),) * self.routers
 
 
-def threshold_at(scores: np.ndarray, point: int) -> float:
+def threshold_at(scores: np.ndarray | Tensor, point: int) -> float:
     """Place a threshold that the ``point`` highest scores pass, and no other.
 
     Args:
-        scores: Distinct, descending, (M,).
+        scores: Descending, (M,). Of equal ones all or none pass: then fewer.
         point: From 0 to M.
 
     Returns:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...utils.shots import shot_groups
+from ...evaluation import shot_accuracy
 from .cost import RoutingCost
 from .records import RoutingRecords
 
@@ -103,13 +103,12 @@ def evaluate_thresholds(
 
 def _accuracy(records: RoutingRecords, used: np.ndarray) -> dict[str, float]:
     right = records.correct[np.arange(len(used)), used - 1]  # (N,)
-    images = np.bincount(records.labels, minlength=len(records.class_counts))
-    hits = np.bincount(records.labels[right], minlength=len(images))
-    tested = images > 0
-    by_class = 100 * hits[tested] / images[tested]
-    groups = shot_groups(records.class_counts[tested], records.many, records.few)
-    result = {g: float(by_class[c].mean()) for g, c in groups.items() if len(c)}
-    return {'all': float(100 * records.weights[right].sum()), **result}
+    counts = records.class_counts
+    images = np.bincount(records.labels, minlength=len(counts))
+    hits = np.bincount(records.labels[right], minlength=len(counts))
+    accuracy = shot_accuracy(images, hits, counts, records.many, records.few)
+    del accuracy['class_mean']
+    return accuracy | {'all': float(100 * records.weights[right].sum())}
 
 
 def threshold_to_probability(thresholds: ArrayLike) -> np.ndarray:

@@ -14,7 +14,8 @@ from .records import RoutingRecords
 
 # How far a budget may be missed, for the rounding of sums.
 TOLERANCE = 1e-9
-# Settings of all routers but the last on the first grid, at most.
+# Settings of all routers but the last on the first grid, at most; but at least two
+# shares, none and all, are tried at each router.
 COMBINATIONS = 3000
 # Step between the shares of a router at which the search ends.
 FINEST_STEP = 0.01
@@ -83,11 +84,7 @@ def search_one_threshold(
 
 
 def search_router_thresholds(
-    records: RoutingRecords,
-    cost: np.ndarray,
-    goal: Goal,
-    levels: np.ndarray,
-    combinations: int = COMBINATIONS,
+    records: RoutingRecords, cost: np.ndarray, goal: Goal, levels: np.ndarray
 ) -> list[Thresholds | None]:
     """Find good thresholds, one for each router; never worse than a shared one.
 
@@ -98,8 +95,6 @@ def search_router_thresholds(
         cost: Of a sample that used 1 to E experts, (E,), increasing.
         goal: :func:`best_within` or :func:`cheapest_reaching`.
         levels: Limits or targets of the goal, (K,).
-        combinations: Settings of all routers but the last to begin with, at most; at
-            least two shares, none and all, are tried at each router.
 
     Returns:
         For each level E - 1 thresholds; None where no setting was found that will do.
@@ -110,7 +105,7 @@ def search_router_thresholds(
     if routers == 0:
         return best.thresholds
     finest = round(1 / FINEST_STEP) + 1
-    size = min(finest, max(2, int(combinations ** (1 / routers) + TOLERANCE)))
+    size = min(finest, max(2, int(COMBINATIONS ** (1 / routers) + TOLERANCE)))
     for curve in last_router_curves(records, cost, [np.linspace(0, 1, size)] * routers):
         best.offer(curve)
     step = 1 / (size - 1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...models.classifiers import RIDEClassifier
 from ..complexity import PartCosts
 from ..timing import time_in_turns
+from .curves import threshold_at
 
 # Half precision of autocast by the name of a precision.
 HALF = dict(fp32=None, bf16=torch.bfloat16)
@@ -78,20 +79,13 @@ def share_threshold(scores: Tensor, share: float) -> float:
         The threshold, half way between two scores; infinite if none or all are to be
         above. Of equal scores all or none are: then fewer than wanted.
     """
-    count = whole_samples(len(scores), share)
-    if count == 0:
-        return math.inf
-    if count == len(scores):
-        return -math.inf
     ordered = scores.sort(descending=True).values
-    above, below = ordered[count - 1], ordered[count]
-    middle = below + (above - below) / 2
-    return (middle if middle < above else below).item()
+    return threshold_at(ordered, whole_samples(len(scores), share))
 
 
 @torch.no_grad()
 def set_share(model: RIDEClassifier, images: Tensor, share: float) -> Tensor:
-    """Set the thresholds such that a share goes on after each router.
+    """Set the thresholds so that a share goes on after each router.
 
     Args:
         model: With a ``RouterHead``, whose thresholds are overwritten.

@@ -13,8 +13,7 @@ from .devices import Slot
 
 TAIL_LINES = 15
 TAIL_BYTES = 20_000
-# Seconds: between looks at the processes, between lines of progress, for a process to
-# end when it is asked to.
+# Seconds between polls, between lines of progress, and to wait after SIGTERM.
 LOOK, TELL, GRACE = 0.1, 60.0, 10.0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmpretrain.registry import HOOKS
 
 from ...engine.hooks.schedule_guard import data_settings, describe_config, plain
 from ...utils import resource_root
@@ -183,10 +184,16 @@ def config_content(cfg: Config) -> dict[str, Any]:
         'batch_size': cfg.train_dataloader.get('batch_size'),
         'drop_last': cfg.train_dataloader.get('drop_last'),
         'custom_hooks': plain(cfg.get('custom_hooks')),
-        'default_hooks': {k: plain(hooks.get(k)) for k in ('reweight', 'teacher')},
+        'default_hooks': {k: plain(v) for k, v in hooks.items() if _decides(v)},
         'test_dataloader': data_settings(cfg.get('test_dataloader')),
         'test_evaluator': plain(cfg.get('test_evaluator')),
     }
+
+
+def _decides(hook: ConfigDict | None) -> bool:
+    """Whether training depends on what a hook's config says."""
+    kind = HOOKS.get(hook['type']) if hook and 'type' in hook else None
+    return hasattr(kind, 'training_settings')
 
 
 def last_checkpoint_name(cfg: Config) -> str:

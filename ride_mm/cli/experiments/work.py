@@ -10,6 +10,7 @@ from typing import Any
 from ...engine.checkpoint_io import latest_checkpoint
 from ...engine.hooks.run_record import read_record
 from ...engine.hooks.schedule_guard import differences
+from ...utils.listing import first_few
 from ..errors import UsageError
 from ..outputs import write_json
 from .pool import Job, Step
@@ -107,10 +108,9 @@ def check_content(run: Run, known: Mapping[str, Any]) -> None:
     # As JSON has it.
     found = list(differences(before, json.loads(json.dumps(now))))
     if found:
-        more = f'; and {len(found) - 3} more' if len(found) > 3 else ''
         raise UsageError(
             f'{run.work_dir}: expected the config {run.config} as it was when the '
-            f'folder was made, got a changed one: {"; ".join(found[:3])}{more}; '
+            f'folder was made, got a changed one: {first_few(found, 3, "; ")}; '
             'remove the folder, or choose another --work-dir'
         )
 

@@ -1,4 +1,4 @@
-"""Configs for images of one's own: what ``tools/new_dataset.py`` does."""
+"""Configs for your own images: what ``tools/new_dataset.py`` does."""
 
 from .main import new_dataset_main
 

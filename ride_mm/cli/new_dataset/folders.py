@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from ...datasets.table_reading import SPLITS
+from ...utils.files import files_below
+from ...utils.listing import first_few
 from ..errors import UsageError
 from ..image_files import IMAGE_SUFFIXES, is_image
-from .source import UNSPLIT, Source, check_class_names, shown
+from .source import UNSPLIT, Source, check_class_names
 
 
 def source_in_folders(root: str) -> Source:
@@ -37,7 +38,9 @@ def source_in_folders(root: str) -> Source:
             set(folders_in(root)) - set(map(os.path.basename, parts.values()))
         )
         if beside:
-            source.notes.append(f'left out, for they are no parts: {shown(beside)}')
+            source.notes.append(
+                f'left out, for they are no parts: {first_few(map(repr, beside))}'
+            )
     found = {
         part: images_by_class(root, folder, source)
         for part, folder in (parts or {UNSPLIT: root}).items()
@@ -105,11 +108,12 @@ def images_by_class(root: str, folder: str, source: Source) -> dict[str, list[st
         source.left_out['in no folder of a class'] += len(beside)
     for name in folders_in(folder):
         others: Counter[str] = Counter()
-        paths = [
-            os.path.relpath(path, root).replace(os.sep, '/')
-            for path in files_below(os.path.join(folder, name))
-            if is_image(path) or _count_other(path, others)
-        ]
+        paths = []
+        for path in files_below(os.path.join(folder, name)):
+            if is_image(path):
+                paths.append(os.path.relpath(path, root).replace(os.sep, '/'))
+            else:
+                others[_kind_of_other(path)] += 1
         source.left_out.update(others)
         if paths:
             found[name] = sorted(paths)
@@ -122,27 +126,12 @@ def images_by_class(root: str, folder: str, source: Source) -> dict[str, list[st
     return found
 
 
-def files_below(folder: str) -> Iterator[str]:
-    """Paths of all files in a folder and those below; a loop of links is left."""
-    seen = set()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(where))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith('.')
-            and os.path.realpath(os.path.join(where, name)) not in seen
-        )
-        yield from (os.path.join(where, name) for name in files)
-
-
-def _count_other(path: str, others: Counter[str]) -> bool:
+def _kind_of_other(path: str) -> str:
+    """What a file is that is no image."""
     name = Path(path)
     if name.name.startswith('.'):
-        others['hidden'] += 1
-    else:
-        others[name.suffix.lower() or 'without an ending'] += 1
-    return False
+        return 'hidden'
+    return name.suffix.lower() or 'without an ending'
 
 
 def described(left_out: Counter[str]) -> str:
@@ -178,7 +167,7 @@ def classes_of(found: dict[str, dict[str, list[str]]], root: str) -> tuple[str, 
     if only:
         raise UsageError(
             f'{root}: expected training images of each class, got none of '
-            f'{shown(only)}; rename or remove these folders'
+            f'{first_few(map(repr, only))}; rename or remove these folders'
         )
     classes = tuple(sorted(trained))
     check_class_names(classes)

@@ -12,10 +12,10 @@ from mmengine.utils import track_iter_progress
 from PIL import Image
 
 from ...datasets.image_check import CHECKS
+from ...utils.listing import first_few
 from ..errors import UsageError
 from .source import Source, fault_of_name
 
-MAX_NAMED = 10
 MANY = 2000
 # Of Pillow's modes; what is not named here is colour as usual.
 KINDS = {
@@ -172,7 +172,5 @@ def drop_unreadable(source: Source, looks: Looks, skip: bool) -> None:
 
 def lines_of_faults(faults: dict[str, str]) -> str:
     """The first images that cannot be used, a line for each."""
-    lines = [f'  {path!r}: {fault}' for path, fault in list(faults.items())[:MAX_NAMED]]
-    if len(faults) > MAX_NAMED:
-        lines.append(f'  and {len(faults) - MAX_NAMED:,} more')
-    return '\n'.join(lines)
+    lines = (f'{path!r}: {fault}' for path, fault in faults.items())
+    return '  ' + first_few(lines, 10, '\n  ')

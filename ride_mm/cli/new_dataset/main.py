@@ -1,4 +1,4 @@
-"""Inspect images of one's own and write configs for them."""
+"""Inspect your own images and write configs for them."""
 
 import argparse
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ...analysis.tables import format_table
+from ...utils.listing import first_few
 from ...utils.shots import shot_groups
 from .config_text import choices
 from .folders import described
@@ -94,9 +95,8 @@ def notes_on_test(source: Source, counts: dict[str, list[int]]) -> list[str]:
 
 def listed(names: Sequence[str], train: Sequence[int], classes: Sequence[str]) -> str:
     """The first few classes with their numbers of training images."""
-    shown = [f'{name} ({train[classes.index(name)]:,})' for name in names[:ENDS]]
-    more = f' and {len(names) - ENDS:,} more' if len(names) > ENDS else ''
-    return ', '.join(shown) + more
+    counted = (f'{name} ({train[classes.index(name)]:,})' for name in names)
+    return first_few(counted, ENDS)
 
 
 def report_of_proposal(proposal: Proposal) -> str:

@@ -9,7 +9,6 @@ from ..errors import UsageError
 
 # A part of images that are not split into training and test yet.
 UNSPLIT = 'all'
-MAX_NAMED = 5
 
 
 @dataclass
@@ -84,9 +83,3 @@ def check_class_names(classes: Sequence[str]) -> None:
             'expected classes whose names differ in more than blanks at their ends, '
             f'got {twice[0]!r} {stripped[twice[0]]} times'
         )
-
-
-def shown(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f' and {len(names) - MAX_NAMED} more' if len(names) > MAX_NAMED else ''
-    return ', '.join(map(repr, names[:MAX_NAMED])) + more

@@ -174,7 +174,7 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def write_file(source: IO[bytes], target: Path, size: int) -> None:
-    """Write a file of a known size such that it is there completely or not at all.
+    """Write a file of a known size so that it is there completely or not at all.
 
     Raises:
         EOFError: If the source ends too early.

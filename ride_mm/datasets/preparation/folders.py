@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...utils.files import files_below
 from .errors import PreparationError
 from .wanted import Wanted
 
@@ -61,19 +62,11 @@ def find_images(folder: Path, root: Path, wanted: Wanted) -> dict[str, Path]:
     """
     folder = Path(os.path.abspath(folder))
     found: dict[str, Path] = {}
-    seen = {os.path.realpath(root)}  # The layout itself is no source.
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        for name in list(folders):
-            real = os.path.realpath(os.path.join(parent, name))
-            if real in seen:  # Links may run in circles.
-                folders.remove(name)
-            seen.add(real)
-        for name in names:
-            path = Path(parent, name)
-            # With the name of the folder itself, which may be a part of the layout.
-            place = wanted.place(path.relative_to(folder.parent).as_posix())
-            if place is not None:
-                found.setdefault(place, path)
+    for path in map(Path, files_below(folder, leave_out=[root])):
+        # With the name of the folder itself, which may be a part of the layout.
+        place = wanted.place(path.relative_to(folder.parent).as_posix())
+        if place is not None:
+            found.setdefault(place, path)
     return found
 
 

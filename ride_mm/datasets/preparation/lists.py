@@ -1,14 +1,14 @@
 """The list files of a benchmark, and what its config expects of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 
 from ...utils import resource_root
+from ...utils.wrapped import innermost_config
 from ..imbalance import class_counts_of, subset_hash
 from ..list_file import counts_hash, image_number
 from ..list_reading import read_list
@@ -46,10 +46,8 @@ def list_files(config: str) -> tuple[str, list[ListFile]]:
     cfg = Config.fromfile(resource_root() / f'configs/_base_/datasets/{config}.py')
     found: dict[str, ListFile] = {}
     for loader in LOADERS:
-        settings: Mapping[str, Any] = cfg[loader].dataset
-        lines = settings.get('expected_hash')
-        while 'dataset' in settings:
-            settings = settings['dataset']
+        lines = cfg[loader].dataset.get('expected_hash')
+        settings = innermost_config(cfg[loader].dataset)
         name = settings['ann_file']
         found.setdefault(
             name,

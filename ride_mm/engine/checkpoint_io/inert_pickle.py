@@ -51,7 +51,7 @@ class _InertType(type):
 class Inert(metaclass=_InertType):
     """Stands for any class or function of a foreign package, and for what it returns.
 
-    It is a class, so that a pickle can also make objects of what was an attribute.
+    It is a class, because a pickle may make an object of any name that it looks up.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> type:

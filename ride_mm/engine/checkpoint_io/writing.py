@@ -1,4 +1,4 @@
-"""Write files such that a kill at any moment leaves a complete one."""
+"""Write files so that a kill at any moment leaves a complete one."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ KINDS = {
 
 
 def write_atomically(content: Any, path: str | Path) -> None:
-    """Write a file such that it is there completely or not at all, at any moment.
+    """Write a file so that it is there completely or not at all, at any moment.
 
     Args:
         content: Bytes, a string, or else an object for :func:`torch.save`, which has to

@@ -18,7 +18,7 @@ def clip_split_norm_(
     group: dist.ProcessGroup,
     **_: object,
 ) -> Tensor:
-    """Scale gradients such that their norm is ``max_norm`` at most, in place.
+    """Scale gradients so that their norm is ``max_norm`` at most, in place.
 
     As :func:`torch.nn.utils.clip_grad_norm_` with the gradients of all processes: what
     is split counts in each of them, what is copied counts once.

@@ -18,7 +18,7 @@ from .wrapper import ExpertParallel
 
 @HOOKS.register_module()
 class ExpertParallelHook(Hook):
-    """Has experts split where they compute, and whole wherever else they are looked at.
+    """Divides the experts among processes to compute, and joins them for checkpoints.
 
     MMEngine initializes, loads and resumes the whole model in each process, from
     checkpoints of any number of processes. When training or testing begins, each

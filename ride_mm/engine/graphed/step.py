@@ -25,8 +25,8 @@ class GraphedStep:
 
     Forward pass, losses and backward pass of each shape of batch are recorded once and
     replayed from then on; the optimizer steps outside, so that learning rates, clipping
-    and schedules work as ever. Losses stay on the device until :meth:`take_losses`:
-    asking for them waits for it.
+    and schedules work as ever. Losses stay on the GPU until :meth:`take_losses`,
+    because reading them waits for it.
 
     What modules hold as plain numbers, such as whether re-weighting has begun, is baked
     into a recording. :meth:`look_again` has it compared before the next batch; other
@@ -203,7 +203,7 @@ def _label_tensors(samples: Sequence[DataSample]) -> list[Tensor]:
 def why_not(model: nn.Module, optim_wrapper: OptimWrapper) -> str | None:
     """Why a training cannot be recorded, in words; None if it can.
 
-    On a CPU there is nothing to record; that is no reason to be told.
+    Also None on a CPU, where the hook does nothing.
     """
     if get_world_size() > 1 or is_model_wrapper(model):
         return 'it is made for several processes'

@@ -1,4 +1,4 @@
-"""Hook that hands the class counts to whoever wants them."""
+"""Hook that hands the class counts to all parts that want them."""
 
 from collections.abc import Iterable
 

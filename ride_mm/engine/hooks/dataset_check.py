@@ -11,9 +11,8 @@ from mmpretrain.registry import HOOKS
 from ...datasets.channel_order import channel_order
 from ...datasets.image_check import check_images
 from ...datasets.samples import read_samples
+from ...utils.listing import first_few
 from .visualization import turns_to_rgb
-
-MAX_NAMED = 3
 
 
 @HOOKS.register_module()
@@ -71,11 +70,9 @@ class DatasetCheckHook(Hook):
         check_images([path for path in paths if path], self.check_images)
         empty = np.setdiff1d(np.arange(len(classes)), labels)
         if len(empty):
-            some = ', '.join(str(classes[c]) for c in empty[:MAX_NAMED])
-            more = ', ...' if len(empty) > MAX_NAMED else ''
             runner.logger.warning(
                 f'{len(empty):,} of {len(classes):,} classes have no {name} image and '
-                f'count in no accuracy: {some}{more}'
+                f'count in no accuracy: {first_few((classes[c] for c in empty), 3)}'
             )
 
 
@@ -99,7 +96,7 @@ def same_classes(
         return
     only = sorted(set(map(str, expected)) ^ set(map(str, got)))
     differing = (
-        f'; in one of them only: {", ".join(only[:MAX_NAMED])}'
+        f'; in one of them only: {first_few(only, 3)}'
         if only
         else '; the order differs'
     )

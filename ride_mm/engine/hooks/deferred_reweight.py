@@ -9,7 +9,7 @@ from torch import nn
 
 
 def deferred_modules(model: nn.Module) -> Iterator[nn.Module]:
-    """Modules that wait for re-weighting, but for those inside of ``losses_idle``."""
+    """Modules with deferred re-weighting, but none inside of ``losses_idle`` ones."""
     if getattr(model, 'losses_idle', False):
         return
     if getattr(model, 'deferred', False):
@@ -30,6 +30,8 @@ class DeferredReweightHook(Hook):
         reweight_epoch: Re-weighting is active in 1-based epochs greater than this (160
             of 200 on CIFAR: first in the 161st). ``None`` never starts it.
     """
+
+    training_settings = ('reweight_epoch',)
 
     def __init__(self, reweight_epoch: int | None = None) -> None:
         if reweight_epoch is not None and not (

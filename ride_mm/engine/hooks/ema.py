@@ -13,7 +13,7 @@ from .sync_batch_norm_stats import tracked_statistics
 
 @HOOKS.register_module()
 class LTEMAHook(EMAHook):
-    """MMEngine's EMAHook, such that it goes with all else here.
+    """MMEngine's EMAHook, adapted to the other hooks of ride_mm.
 
     Validation and the checkpoint's ``state_dict`` have the averaged weights; what
     training goes on with lies beside them. Unlike in MMEngine's,

@@ -8,11 +8,12 @@ from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
+from ...utils.listing import first_few
 from ..checkpoint_io import CheckpointError
 from .bare_model import bare_model
 
-# Known without the checkpoint, not needed by a model that is not trained on, or of a
-# size that the model learns later.
+# May be missing or differ: known without the checkpoint, needed for training only, or
+# sized later.
 OPTIONAL = ('class_counts', 'num_batches_tracked', '.bank')
 # Known without the checkpoint, too: 0.5, unless it says otherwise.
 THRESHOLDS = 'head.threshold_logits'
@@ -21,7 +22,6 @@ TRAINING_ONLY = 'distill.'
 # What stage two trains, and stage one's checkpoint does not have.
 ROUTER = 'head.router.'
 BACKBONE = 'backbone.'
-MAX_NAMED = 3
 
 
 @HOOKS.register_module()
@@ -261,8 +261,7 @@ def load_all_weights(
 
 def first_of(misfits: list[str]) -> str:
     """The first differences, a line each, to end an error with."""
-    more = [f'and {len(misfits) - MAX_NAMED} more'] * (len(misfits) > MAX_NAMED)
-    return ''.join(f'\n  {line}' for line in misfits[:MAX_NAMED] + more)
+    return '\n  ' + first_few(misfits, 3, '\n  ')
 
 
 def _shape(tensor: Tensor | None) -> str:

@@ -43,6 +43,7 @@ class KDHook(Hook):
     """
 
     priority = 'HIGH'
+    training_settings = ()  # The model describes what is distilled.
     brings_teacher = True
 
     def __init__(

@@ -1,6 +1,5 @@
 """Hook that makes a run's randomness a function of its position."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,19 +9,10 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 
 from ...datasets.position import position_seed, seed_generators
+from ...utils.wrapped import wrapped_datasets
 
 # Last part of the seeds: which stream is drawn. Augmentation uses seeds without it.
 EPOCH_START, ITERATION = 1, 2
-
-
-def wrapped_datasets(dataset: Any) -> Iterator[Any]:
-    """A dataset and all those inside of it, outermost first."""
-    yield dataset
-    inner = getattr(dataset, 'datasets', None)
-    if inner is None:
-        inner = [dataset.dataset] if hasattr(dataset, 'dataset') else []
-    for one in inner:
-        yield from wrapped_datasets(one)
 
 
 @HOOKS.register_module()
@@ -36,9 +26,9 @@ class PositionSeedHook(Hook):
     * what happens to a batch after loading (Mixup, CutMix, dropout) draws from (seed,
       epoch, iteration, process).
 
-    A dataset without ``set_epoch``, nor one inside of it, is warned about once: with
-    workers, a resumed run then differs in augmentation. So it does in a loop by
-    iteration, which tells no epoch; there augmentation is drawn as MMEngine has it.
+    If neither the dataset nor one that it wraps has ``set_epoch``, one warning is
+    logged: with workers, a resumed run then differs in augmentation. So it does in a
+    loop by iteration, which has no epochs; there MMEngine's own seeds apply.
     """
 
     priority = 'VERY_HIGH'

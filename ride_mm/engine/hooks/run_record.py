@@ -5,6 +5,7 @@ import json
 import platform
 from collections.abc import Iterable
 from datetime import datetime, timezone
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from mmpretrain.registry import HOOKS
 
 from ...models.compiled import trains_compiled
 from ...utils.machine import machine_name
+from ...utils.wrapped import wrapped_datasets
 from ..checkpoint_io import write_atomically
 from .bare_model import bare_model
-from .position_seed import wrapped_datasets
 
 FILE = 'run.json'
 PACKAGES = ('torch', 'mmengine', 'mmpretrain', 'ride_mm')
@@ -135,7 +136,7 @@ def package_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
 
     versions = {}
     for name in names:
-        module = __import__(name)
+        module = import_module(name)
         versions[name] = str(getattr(module, '__version__', None) or _installed(name))
     return versions | {'ride_mm': __version__}
 

@@ -1,4 +1,4 @@
-"""Hook that saves checkpoints such that a kill at any moment loses nothing."""
+"""Hook that saves checkpoints so that a kill at any moment loses nothing."""
 
 import hashlib
 import io

@@ -10,7 +10,8 @@ from mmpretrain.registry import HOOKS
 from torch import tensor
 from torch.utils.data import DataLoader
 
-from .position_seed import wrapped_datasets
+from ...utils.listing import first_few
+from ...utils.wrapped import wrapped_datasets
 
 KEY = 'training'
 # Where weights come from and whatever else does not change how training goes on.
@@ -29,7 +30,6 @@ NOT_DESCRIBED_OF_DATA = NOT_DESCRIBED | {
     'download',
     'lazy_init',
 }
-MAX_LISTED = 10
 
 
 class ScheduleChangedError(RuntimeError):
@@ -128,7 +128,7 @@ def _subset_hash(dataset: Any) -> str | None:
 
 def _settings(hook: Hook) -> dict:
     """Those settings of a hook that change training."""
-    names = getattr(hook, 'training_settings', ('reweight_epoch',))
+    names = getattr(hook, 'training_settings', ())
     return {name: plain(getattr(hook, name)) for name in names if hasattr(hook, name)}
 
 
@@ -204,12 +204,10 @@ class ScheduleGuardHook(Hook):
         now = {k: v for k, v in describe_training(runner).items() if k in before}
         found = [*_other_seed(runner, checkpoint), *differences(before, now)]
         if found:
-            more = len(found) - MAX_LISTED
-            listed = found[:MAX_LISTED] + ([f'and {more} more'] if more > 0 else [])
             raise ScheduleChangedError(
                 'cannot resume: expected the training of the checkpoint, got a '
                 'different one from the config:\n  '
-                + '\n  '.join(listed)
+                + first_few(found, 10, '\n  ')
                 + '\nTo go on, resume with the same settings. To train differently '
                 'from these weights, start anew: load_from=CHECKPOINT, without resume.'
             )

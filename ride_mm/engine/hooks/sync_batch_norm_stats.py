@@ -24,11 +24,10 @@ class SyncBatchNormStatsHook(Hook):
 
     Each process has seen other images. Validation and the checkpoint, which holds those
     of one process, then have the same statistics everywhere, and a run resumed from it
-    goes on as if never interrupted. A layer in eval mode, whose statistics stand still,
-    is left alone: a mean of equal numbers may differ from them. So are other buffers
-    (class counts, numbers of batches), which are equal in all processes by
-    construction: an average, such as that of MMEngine's SyncBuffersHook, would round
-    them.
+    goes on as if never interrupted. Layers in eval mode are skipped, because the mean
+    of equal numbers may differ from them by rounding. So are other buffers (class
+    counts, numbers of batches), which are equal in all processes by construction;
+    MMEngine's SyncBuffersHook would round them.
     """
 
     priority = 'NORMAL'

@@ -7,7 +7,7 @@ from mmpretrain.registry import HOOKS
 
 from ...datasets.samples import sample_name
 from ...datasets.unreadable import MAX_NAMED, describe_unreadable
-from .position_seed import wrapped_datasets
+from ...utils.wrapped import wrapped_datasets
 
 
 @HOOKS.register_module()

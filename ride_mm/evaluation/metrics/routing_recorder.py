@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
+
+from ...models.losses import running_means
 
 if TYPE_CHECKING:
     from ...analysis import PartCosts
@@ -66,8 +67,7 @@ class RoutingRecorder(BaseMetric):
                     f'got {sorted(sample)}'
                 )
             label = sample['gt_label'].item()
-            used = torch.arange(1, len(logits) + 1, device=logits.device)
-            means = logits.cumsum(0) / used[:, None]
+            means = running_means(logits[:, None])[:, 0]  # (E, C)
             correct = (means.argmax(-1) == label).tolist()
             self.results.append((label, correct, scores.tolist()))
 

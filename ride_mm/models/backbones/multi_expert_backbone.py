@@ -28,7 +28,7 @@ class MultiExpertBackbone(ExpertBackbone):
     another one is made known. The layers are those of MMPretrain. One expert of full
     width is the plain backbone, whose state dict loads.
 
-    What the plain backbone pools itself, such as the token of the class of a ViT, comes
+    What the plain backbone pools itself, such as the class token of a ViT, comes
     as a vector (:attr:`pools` is true); ``RIDEClassifier`` then takes no neck.
 
     Args:

@@ -15,9 +15,9 @@ def upcycle(
 ) -> list[str]:
     """Copy each dense MLP to all experts of the block in its place, in place.
 
-    Komatsuzaki et al., Sparse Upcycling, ICLR 2023, section 2. Routers are nothing that
-    a dense network has. Where a block is dense in both, and in a state dict with
-    experts, nothing changes.
+    Komatsuzaki et al., Sparse Upcycling, ICLR 2023, section 2. A dense network
+    has no routers, so they stay as initialised. Where a block is dense in both, and in
+    a state dict with experts, nothing changes.
 
     Args:
         state_dict: Of MMPretrain's ``VisionTransformer`` or whatever contains one.

@@ -47,7 +47,7 @@ class VMoE(VisionTransformer):
         in_channels: Channels of the images.
         moe: ``blocks`` (of :func:`moe_blocks`, ``'every-2'`` by default) and the
             settings of :class:`MoELayer`; None for a dense network.
-        pool: ``'token'`` takes the token of the class, ``'gap'`` the mean of the
+        pool: ``'token'`` takes the class token, ``'gap'`` the mean of the
             patches, ``'map'`` asks a probe.
         pos_embed: ``'learned'``, ``'sincos2d'`` or ``'none'``.
         tanh_gelu: Whether GELU is the authors' approximation, or the exact one that

@@ -203,8 +203,9 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
         Returns:
             The samples with ``pred_score`` (C,), a probability, ``pred_label`` (1,),
             and ``expert_pred_label`` (E,), the decision of each expert on its own; with
-            ``keep_expert_logits`` also ``expert_logits`` (E, C). All are on the CPU: to
-            be asked one by one, on a GPU, takes longer than the network.
+            ``keep_expert_logits`` also ``expert_logits`` (E, C). All are moved
+            to the CPU at once: reading them one by one from a GPU takes longer than
+            the forward pass.
         """
         logits = self.expert_logits(feats).cpu()
         return self._get_predictions(logits, on_cpu(data_samples))

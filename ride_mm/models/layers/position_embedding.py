@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# Of fixed embeddings, over the shortest one.
+LONGEST_WAVE = 10_000.0
+
 
 def resize_positions(
     positions: Tensor, size: tuple[int, int], num_extra: int = 1
@@ -18,7 +21,7 @@ def resize_positions(
     Args:
         positions: Of the extra tokens, then of a square grid, (1, num_extra + n^2, D).
         size: Height and width of the new grid.
-        num_extra: Extra tokens, such as that of the class, whose positions stay.
+        num_extra: Extra tokens, such as the class token, whose positions stay.
 
     Returns:
         (1, num_extra + height * width, D).
@@ -45,15 +48,12 @@ def resize_grid(grid: Tensor, source: tuple[int, int], size: tuple[int, int]) ->
     return image.flatten(2).transpose(1, 2).to(grid.dtype)
 
 
-def sincos2d_positions(
-    size: tuple[int, int], embed_dims: int, temperature: float = 10_000.0
-) -> Tensor:
+def sincos2d_positions(size: tuple[int, int], embed_dims: int) -> Tensor:
     """Fixed position embeddings: sine and cosine of column, then of row.
 
     Args:
         size: Height and width of the grid.
         embed_dims: D, a multiple of 4, at least 8.
-        temperature: Ratio of the longest and the shortest wave.
 
     Returns:
         (1, height * width, D).
@@ -68,7 +68,7 @@ def sincos2d_positions(
         )
     waves = embed_dims // 4
     # float64: the waves are multiplied by up to a hundred patches.
-    omega = temperature ** -(torch.arange(waves, dtype=torch.float64) / (waves - 1))
+    omega = LONGEST_WAVE ** -(torch.arange(waves, dtype=torch.float64) / (waves - 1))
     rows, columns = torch.meshgrid(
         *(torch.arange(n, dtype=torch.float64) for n in size), indexing='ij'
     )

@@ -34,7 +34,7 @@ class CRDLoss(nn.Module):
 
     Tian, Krishnan and Isola, Contrastive Representation Distillation, ICLR 2020
     (https://github.com/HobbitLong/RepDistiller); RIDE's table 5. Linear embeddings of
-    unit length, g_T and g_S, are learned such that a critic
+    unit length, g_T and g_S, are learned so that a critic
 
         h(T, S) = p / (p + N/M),   p = exp(g_T(T)' g_S(S) / tau) / Z,
 

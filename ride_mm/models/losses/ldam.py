@@ -12,7 +12,7 @@ def ldam_margins(class_counts: Tensor, max_margin: float = 0.5) -> Tensor:
     """Margin of each class, larger for rarer classes.
 
     ``m_c = max_margin * n_c ** (-1/4) / max_k n_k ** (-1/4)``: LDAM, eq. 13, with its
-    constant chosen such that the rarest class has ``max_margin``.
+    constant chosen so that the rarest class has ``max_margin``.
 
     Args:
         class_counts: Training images of each class, n_c >= 1, (C,).
@@ -91,13 +91,12 @@ class LDAMLoss(LongTailedLoss):
         self.max_margin = max_margin
         self.scale = scale
 
-    def adjust(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Subtract the scaled margin from the target logit; (N, C)."""
-        return subtract_margin(logits, label, self._margins())
-
-    def class_losses(self, logits: Tensor, asked: Tensor) -> Tensor:
-        """Loss of each sample with each class as its label, (N, C)."""
-        return margin_losses(logits, self._margins())
+    def losses(self, logits: Tensor, label: Tensor | None) -> Tensor:
+        """Cross-entropy with the scaled margin subtracted from the target logit."""
+        margins = self._margins()
+        if label is None:
+            return margin_losses(logits, margins)
+        return super().losses(subtract_margin(logits, label, margins), label)
 
     def _margins(self) -> Tensor:
         """Margins on the scale of the logits, (C,)."""

@@ -2,7 +2,6 @@
 
 import math
 
-import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -35,13 +34,10 @@ class LogitAdjustmentLoss(LongTailedLoss):
             raise ValueError(f'tau: expected a finite number, got {tau}')
         self.tau = tau
 
-    def adjust(self, logits: Tensor, label: Tensor | None) -> Tensor:
-        """Add ``tau * log prior`` to every class's logit; (N, C)."""
-        return logits + self.tau * log_prior(self.known_class_counts())
-
-    def class_losses(self, logits: Tensor, asked: Tensor) -> Tensor:
-        """``-log softmax(l + tau * log prior)_c``, (N, C)."""
-        return -F.log_softmax(self.adjust(logits, None), dim=1)
+    def losses(self, logits: Tensor, label: Tensor | None) -> Tensor:
+        """``-log softmax(l + tau * log prior)_c`` of the label or of each class c."""
+        prior = log_prior(self.known_class_counts())
+        return super().losses(logits + self.tau * prior, label)
 
 
 @MODELS.register_module()

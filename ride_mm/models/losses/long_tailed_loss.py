@@ -50,10 +50,10 @@ def weighted_mean(weighted_loss: Tensor, weight: Tensor) -> Tensor:
 
 
 class LongTailedLoss(ClassCountsMixin, nn.Module):
-    """Cross-entropy on adjusted logits, optionally re-weighted by class.
+    """Cross-entropy, optionally re-weighted by class.
 
-    A subclass changes :meth:`adjust` (the logits) or :meth:`sample_loss`. The loss is
-    computed in fp32, also under autocast.
+    A subclass changes :meth:`losses`. The loss is computed in fp32, also under
+    autocast.
 
     A soft label y, as Mixup and CutMix make it, has the mixture of the losses of its
     classes, ``sum_c y_c loss(l, c)`` (Zhang et al., mixup, ICLR 2018): every class with
@@ -74,13 +74,6 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
     """
 
     needs_every_class = False
-
-    def __init_subclass__(cls, **kwargs) -> None:
-        super().__init_subclass__(**kwargs)
-        own = vars(cls)
-        if ('adjust' in own or 'sample_loss' in own) and 'class_losses' not in own:
-            # A closed form that it inherits is that of another loss.
-            cls.class_losses = LongTailedLoss.class_losses
 
     def __init__(
         self,
@@ -137,31 +130,20 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
         """Weight of each class, (C,)."""
         return effective_number_weights(self.known_class_counts(), self.beta)
 
-    def adjust(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Change the logits (N, C) before the cross-entropy."""
-        return logits
-
-    def sample_loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Loss of each sample, (N,)."""
-        return F.cross_entropy(self.adjust(logits, label), label, reduction='none')
-
-    def class_losses(self, logits: Tensor, asked: Tensor) -> Tensor:
-        """Loss of each sample with each class as its label.
-
-        This form asks :meth:`sample_loss` about each pair, which is C / 2 times faster
-        than asking about all where two images are mixed. A loss with a closed form for
-        all classes together overrides it.
+    def losses(self, logits: Tensor, label: Tensor | None) -> Tensor:
+        """Loss of each sample, not weighted.
 
         Args:
             logits: (N, C).
-            asked: Which pairs of sample and class matter, (N, C) bool.
+            label: Class indices, (N,); or None, which soft labels ask for: the loss
+                with each class as the label.
 
         Returns:
-            (N, C); anything finite where it does not matter.
+            (N,), or without labels (N, C).
         """
-        samples, classes = asked.nonzero(as_tuple=True)
-        losses = self.sample_loss(logits[samples], classes)
-        return torch.zeros_like(logits).index_put((samples, classes), losses)
+        if label is None:
+            return -F.log_softmax(logits, dim=1)
+        return F.cross_entropy(logits, label, reduction='none')
 
     def forward(
         self,
@@ -208,7 +190,7 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
         self, logits: Tensor, label: Tensor, weight: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Weighted loss and weight of each sample of a class, (N,) each."""
-        loss = self.sample_loss(logits, label)
+        loss = self.losses(logits, label)
         weights = torch.ones_like(loss) if weight is None else weight.float()
         if self.reweighting:
             weights = weights * self.class_weights()[label]
@@ -219,7 +201,7 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The same of samples with shares (N, C) of classes."""
         shares = target.float()
-        losses = self.class_losses(logits, shares != 0)
+        losses = self.losses(logits, None)
         if weight is not None:
             shares = shares * weight.float()[:, None]
         if self.reweighting:

@@ -1,8 +1,6 @@
 """Cross-entropy re-weighted by class."""
 
-import torch.nn.functional as F
 from mmpretrain.registry import MODELS
-from torch import Tensor
 
 from .long_tailed_loss import LongTailedLoss
 
@@ -26,7 +24,3 @@ class ReweightedCrossEntropyLoss(LongTailedLoss):
                 'CrossEntropyLoss is the loss without weights'
             )
         super().__init__(reweight=reweight, **kwargs)
-
-    def class_losses(self, logits: Tensor, asked: Tensor) -> Tensor:
-        """``-log softmax(l)_c``, (N, C)."""
-        return -F.log_softmax(logits, dim=1)

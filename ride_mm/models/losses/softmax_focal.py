@@ -1,6 +1,5 @@
 """Focal loss on softmax probabilities."""
 
-import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -33,11 +32,6 @@ class SoftmaxFocalLoss(LongTailedLoss):
             raise ValueError(f'gamma: expected a number >= 0, got {gamma}')
         self.gamma = gamma
 
-    def sample_loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Focal loss of each sample, (N,)."""
-        cross_entropy = F.cross_entropy(logits, label, reduction='none')
-        return focal_modulation(cross_entropy, self.gamma)
-
-    def class_losses(self, logits: Tensor, asked: Tensor) -> Tensor:
-        """``(1 - p_c) ** gamma * -log p_c``, (N, C)."""
-        return focal_modulation(-F.log_softmax(logits, dim=1), self.gamma)
+    def losses(self, logits: Tensor, label: Tensor | None) -> Tensor:
+        """``(1 - p_c) ** gamma * -log p_c`` of the label or of each class c."""
+        return focal_modulation(super().losses(logits, label), self.gamma)

@@ -24,7 +24,7 @@ from .messages import (
 )
 from .parts import Bounds, bounds_of, check_parts, part_size
 
-# That of files since 2022-06-22; earlier ones have none.
+# Version of files written since 2022-06-22; older files have none.
 VERSION = '20220622'
 # Of maps in maps; networks have 6 levels.
 MAX_DEPTH = 50

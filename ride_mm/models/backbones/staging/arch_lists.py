@@ -46,7 +46,7 @@ class ConvNeXtStaging(ListedWidths):
         super().__init__((), rows, (f'norm{count - 1}',))
 
     def leave(self, net, x) -> Tensor:
-        """Normalise the map, or what its mean over the pixels is."""
+        """Normalise the map, or its mean over the pixels if that comes first."""
         norm = getattr(net, self.output[0])
         if net.gap_before_final_norm:
             return norm(x.mean((-2, -1), keepdim=True)).flatten(1)
@@ -81,7 +81,7 @@ class EdgeNeXtStaging(ConvNeXtStaging):
         return x
 
     def leave(self, net, x) -> Tensor:
-        """Normalise the map, or what its mean over the pixels is."""
+        """Normalise the map, or its mean over the pixels if that comes first."""
         norm = getattr(net, self.output[0])
         if net.gap_before_final_norm:
             return norm(x.mean((-2, -1)))

@@ -11,7 +11,7 @@ POOLED = ('cls_token', 'avg_featmap')
 
 @staging_for('VisionTransformer')
 class ViTStaging(Staging):
-    """Between blocks it is tokens (N, L, C), with or without that of the class.
+    """Between blocks it is tokens (N, L, C), with or without the class token.
 
     Their width is that of the residual stream, which no block can change.
     """
@@ -47,13 +47,13 @@ class ViTStaging(Staging):
         return net.pre_norm(x) if 'pre_norm' in self.stem else x
 
     def leave(self, net, x) -> Tensor:
-        """Normalise, and take the token of the class or the mean of the others."""
+        """Normalise, and take the class token or the mean of the others."""
         return net._format_output(net.ln1(x) if net.final_norm else x, None)
 
 
 @staging_for('DeiT3')
 class DeiT3Staging(ViTStaging):
-    """The token of the class has no position."""
+    """The class token has no position."""
 
     positions_of_class = False
     # MMPretrain's blocks normalise by the first norm twice.
@@ -80,7 +80,7 @@ class BEiTStaging(ViTStaging):
 
 
 def _with_class(net: nn.Module, x: Tensor) -> Tensor:
-    """Put the token of the class, if there is one, before the others."""
+    """Put the class token, if there is one, before the others."""
     if net.cls_token is None:
         return x
     return torch.cat((net.cls_token.expand(len(x), -1, -1), x), dim=1)

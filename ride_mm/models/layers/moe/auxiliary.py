@@ -1,9 +1,9 @@
 """The way of the routers' losses from their layers to the classifier.
 
-A backbone returns features only. So a classifier opens a list for the time of its
-forward pass, and each layer of experts adds what it has. Nothing is kept in a module:
-what activation checkpointing computes again during the backward pass meets another
-list, which nobody reads, and is not counted twice.
+A backbone returns features only. The classifier therefore collects reports in a list
+during its forward pass, and each layer of experts appends one. Nothing is kept in a
+module, so what activation checkpointing computes again during the backward pass is not
+counted twice.
 """
 
 from collections.abc import Iterator

@@ -1,13 +1,19 @@
 """The buffers in which tokens travel to the experts and back.
 
-``'padded'`` gives each expert C rows for each group, (E, G * C, D), the groups one
-after the other. Where that would be mostly empty, ``'ragged'`` puts one expert's tokens
-behind the other's, (T * K, D), for grouped matrix products. The shapes of both are
-known beforehand. ``'exact'`` is ragged without rows for what was dropped, (R, D), and
-``'trimmed'`` gives each expert as many rows as the busiest one needs, (E, R, D): for
-these the host waits for a number, which costs nothing on a CPU. ``'dense'`` gives all
-tokens to each expert, (E, T, D), and weighs most of what comes back with 0: where there
-is little to compute that is less than to find out who goes where.
+============= ================== ======================================================
+Layout        Shape              Rows, and when it is used
+============= ================== ======================================================
+``'padded'``  (E, G * C, D)      C for each expert and group; where most are filled
+``'ragged'``  (T * K, D)         expert after expert, for grouped matrix products; where
+                                 padding would leave most rows empty
+``'exact'``   (R, D)             ragged, without rows for dropped tokens
+``'trimmed'`` (E, R, D)          as many for each expert as the busiest one needs
+``'dense'``   (E, T, D)          all tokens for each expert, most weighted with 0; where
+                                 there is too little to compute for sorting to pay
+============= ================== ======================================================
+
+The shapes of the first two are known beforehand. For ``'exact'`` and ``'trimmed'`` the
+host has to read a number from the device, which costs nothing on a CPU.
 """
 
 import math

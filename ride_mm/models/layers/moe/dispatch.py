@@ -142,7 +142,7 @@ class ExpertsChoose:
         """Tokens of each expert, C."""
         return self.tokens.shape[2]
 
-    def buffer(self, layout: Layout = 'padded') -> ExpertsBuffer:
+    def buffer(self, layout: Layout) -> ExpertsBuffer:
         """Lay the tokens out for the experts; all layouts are the same."""
         groups = len(self.tokens)
         group = torch.arange(groups, device=self.tokens.device)[:, None, None]

@@ -34,8 +34,8 @@ class MoELayer(BaseModule):
         router: Config of a router: ``NoisyTopKRouter``, which is the default, or
             ``ExpertsChooseRouter``.
         images_per_group: Images whose tokens compete for room.
-        short_group: What becomes of images that do not fill a group: ``'own'`` makes
-            them a smaller one, with room in proportion; ``'refuse'`` is an error, as it
+        short_group: Images that do not fill a group: ``'own'`` makes them a smaller
+            group, with room in proportion; ``'refuse'`` is an error, as it
             is for the authors.
         drop_rate: Dropout inside the experts.
         identical_experts: Whether all experts start as the same one.
