@@ -1,12 +1,12 @@
-"""Stage two of `ride_r32_cifar100lt_val.py`, whose held-out images choose the budget.
+r"""Stage two of `ride_r32_cifar100lt_val.py`, whose held-out images choose the budget.
 
 One tenth of each class's training images is kept from both stages; `route_budget.py`
 sets the thresholds on it, so that the test images choose nothing.
 
     python tools/train.py configs/ride/ride_r32_cifar100lt_val.py
     python tools/train.py configs/ride/ride_r32_cifar100lt_val_router.py
-    python tools/analysis_tools/route_budget.py ride_r32_cifar100lt_val_router \\
-        work_dirs/ride_r32_cifar100lt_val_router/epoch_5.pth --data val \\
+    python tools/analysis_tools/route_budget.py ride_r32_cifar100lt_val_router \
+        work_dirs/ride_r32_cifar100lt_val_router/epoch_5.pth --data val \
         --mean-experts 1.5 --out-checkpoint routed_val.pth
 """
 
