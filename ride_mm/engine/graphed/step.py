@@ -137,9 +137,10 @@ class GraphedStep:
             return captured, self._names
         except RuntimeError as err:
             raise RuntimeError(
-                'the training step cannot be made a CUDA graph, for a part of it '
-                'depends on values that only the GPU knows; train without, '
-                f'--cfg-options default_hooks.cuda_graph.enable=False: {err}'
+                'the training step cannot be recorded as a CUDA graph, for example '
+                'because a part of it reads values from the GPU or copies some to it; '
+                'train without, --cfg-options default_hooks.cuda_graph.enable=False. '
+                f'PyTorch says: {err}'
             ) from err
 
     def _differentiate(
