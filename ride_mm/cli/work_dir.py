@@ -70,9 +70,10 @@ def refuse_earlier_run(work_dir: str | Path) -> None:
     """
     found = _files(work_dir, STARTED)
     if found:
+        newest = max(reversed(found), key=lambda path: path.suffix == '.pth')
         raise UsageError(
             f'{work_dir}: expected a work directory without checkpoints for a new '
-            f'training, got {found[-1].name}; go on from it with --resume, choose '
+            f'training, got {newest.name}; go on from it with --resume, choose '
             'another --work-dir, or discard the earlier checkpoints with --overwrite'
         )
 

@@ -147,7 +147,8 @@ class LongTailed:
         if not self._test_mode:
             self._look_at([paths[i] for i in self._indices])
         self._fully_initialized = True
-        print_log(f'LongTailed {self.part} part: {self._summary()}', logger='current')
+        name = 'images to test on' if self._is_for_tests else f'{self.part} part'
+        print_log(f'LongTailed {name}: {self._summary()}', logger='current')
 
     @property
     def class_counts(self) -> np.ndarray:
@@ -266,6 +267,11 @@ class LongTailed:
     def _test_mode(self) -> bool:
         return getattr(self.dataset, 'test_mode', False)
 
+    @property
+    def _is_for_tests(self) -> bool:
+        """Whether nothing is trained on these images, nor on others of their set."""
+        return self._test_mode and self.held_out is None
+
     def _choose(self, labels: np.ndarray, official: np.ndarray) -> np.ndarray:
         """Positions of the subset in the wrapped dataset."""
         setting = self.imbalance, self.factor, self.n_max, self.seed
@@ -294,4 +300,7 @@ class LongTailed:
             )
 
     def _summary(self) -> str:
+        if self._is_for_tests:
+            classes = len(self._class_counts)
+            return f'{len(self._indices):,} of {classes} classes, subset {self._hash}'
         return describe_subset(len(self._indices), self._class_counts, self._hash)

@@ -172,6 +172,17 @@ def test_repr_and_log(monkeypatch):
     assert repr(dataset).startswith(f'LongTailed(train: {facts})\n    Dataset Numbers')
 
 
+def test_images_to_test_on_are_not_said_to_be_trained_on(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'ride_mm.datasets.long_tailed.print_log', lambda text, logger: said.append(text)
+    )
+    dataset = long_tailed(test_mode=True)
+    number = len(dataset)
+    facts = f'{number} of 4 classes, subset {dataset.hash}'
+    assert said == [f'LongTailed images to test on: {facts}']
+
+
 def test_is_built_from_a_config():
     inner = {'type': 'Digits', 'split': 'train', 'pipeline': [{'type': 'PackInputs'}]}
     pytest.importorskip('sklearn')

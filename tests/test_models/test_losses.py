@@ -129,12 +129,30 @@ def test_effective_number_weights_at_the_ends_of_beta():
     assert nearly_one.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
 
 
+@pytest.mark.parametrize('beta', [0.5, 0.9, 0.9999])
+def test_effective_number_is_its_series(beta: float):
+    series = [sum(beta**k for k in range(count)) for count in COUNTS]
+    inverse = [1 / effective for effective in series]
+    expected = [len(COUNTS) * weight / sum(inverse) for weight in inverse]
+    weights = effective_number_weights(torch.tensor(COUNTS), beta)
+    assert weights.tolist() == pytest.approx(expected, rel=1e-6)
+
+
 def test_balanced_softmax_is_its_equation():
     logits, target = torch.randn(4, 3, generator=seeded()), torch.tensor([0, 1, 2, 0])
     counts = torch.tensor(COUNTS).float()
     shares = counts * logits.exp()
     expected = -(shares[range(4), target] / shares.sum(1)).log().mean()
     loss = BalancedSoftmaxLoss(class_counts=COUNTS)(logits, target)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_logit_adjustment_is_its_equation():
+    logits, target = torch.randn(4, 3, generator=seeded()), torch.tensor([0, 1, 2, 0])
+    prior = torch.tensor(COUNTS) / sum(COUNTS)
+    shares = prior**1.5 * logits.exp()
+    expected = -(shares[range(4), target] / shares.sum(1)).log().mean()
+    loss = LogitAdjustmentLoss(tau=1.5, class_counts=COUNTS)(logits, target)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 

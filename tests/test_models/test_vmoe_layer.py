@@ -229,6 +229,13 @@ def test_even_experts_have_no_importance_loss_and_a_gshard_loss_of_one():
     assert squared_variation(torch.tensor([1.0, 3.0])).item() == pytest.approx(0.25)
 
 
+def test_gshard_loss_is_mean_gate_times_share_of_first_choices():
+    gates = torch.tensor([[[0.6, 0.4], [0.3, 0.7], [0.2, 0.8]]])
+    # Means 1.1 / 3 and 1.9 / 3, shares 1 / 3 and 2 / 3; their mean, times E^2.
+    expected = (1.1 / 9 + 2 * 1.9 / 9) / 2 * 4
+    assert gshard_loss(gates).item() == pytest.approx(expected)
+
+
 def test_load_loss_is_the_variation_of_the_probability_to_be_selected():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(1, 6, 3, generator=generator).double()

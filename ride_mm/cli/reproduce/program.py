@@ -144,7 +144,7 @@ def reproduce(args: argparse.Namespace) -> dict[str, str | None]:
         remarks[schedule] = args.note
     faults = {}
     if not args.report_only:
-        say(f'{len(todo)} trainings are to be run or finished.')
+        say(f'Trainings to be run or finished: {len(todo)}.')
         notes = {'files': checked_files(args, benchmark)} if todo else {}
         jobs = [job_of(run, notes) for run, _ in todo]
         faults = run_jobs(jobs, make_slots(args.jobs), say)

@@ -209,7 +209,8 @@ class ScheduleGuardHook(Hook):
                 'different one from the config:\n  '
                 + first_few(found, 10, '\n  ')
                 + '\nTo go on, resume with the same settings. To train differently '
-                'from these weights, start anew: load_from=CHECKPOINT, without resume.'
+                'from these weights, start anew, without --resume and in another work '
+                'directory: --cfg-options load_from=CHECKPOINT.'
             )
 
     def before_train(self, runner: Runner) -> None:

@@ -95,8 +95,9 @@ class DiversityLoss(ClassCountsMixin, nn.Module):
     temperature, and normalises the class-wise temperature by its maximum.
 
     Args:
-        factor: Factor of the divergence; negative drives the experts apart (-0.45 on
-            CIFAR, -0.2 elsewhere).
+        factor: Factor of the divergence; negative drives the experts apart. The
+            authors' values, -0.45 on CIFAR and -0.2 elsewhere, are for the official
+            form; the paper's is larger and has no bound.
         form: ``'official'`` or ``'paper'``.
         temperature: Base temperature (``eta`` in the paper).
         class_factor: ``g`` of the class-wise temperature, lower for rare classes (0.05

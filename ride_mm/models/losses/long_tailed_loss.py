@@ -202,6 +202,12 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
         """The same of samples with shares (N, C) of classes."""
         shares = target.float()
         losses = self.losses(logits, None)
+        if losses.shape != logits.shape:
+            raise ValueError(
+                f'{type(self).__name__}.losses: expected a loss for each sample and '
+                f'class, {tuple(logits.shape)}, where label is None, as with Mixup and '
+                f'CutMix, got {tuple(losses.shape)}'
+            )
         if weight is not None:
             shares = shares * weight.float()[:, None]
         if self.reweighting:
