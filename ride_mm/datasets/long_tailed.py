@@ -269,7 +269,7 @@ class LongTailed:
 
     @property
     def _is_for_tests(self) -> bool:
-        """Whether nothing is trained on these images, nor on others of their set."""
+        """Whether these are all images of a set that is for tests."""
         return self._test_mode and self.held_out is None
 
     def _choose(self, labels: np.ndarray, official: np.ndarray) -> np.ndarray:

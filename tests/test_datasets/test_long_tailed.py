@@ -191,6 +191,14 @@ def test_is_built_from_a_config():
     assert dataset[0]['inputs'].shape == (3, 16, 16)
 
 
+def test_an_index_from_the_end_is_the_same_sample():
+    dataset = long_tailed(labels=[0, 1, 2, 3], pipeline=[dict(type='PackInputs')])
+    last = dataset[-1]['data_samples']
+    assert last.sample_idx == dataset[3]['data_samples'].sample_idx == 3
+    with pytest.raises(IndexError):
+        dataset[4]
+
+
 def test_can_be_wrapped_for_class_balanced_sampling():
     long_tail = Numbers([0] * 8 + [1, 2, 3])
     inner = {'type': LongTailed, 'dataset': long_tail}

@@ -181,6 +181,17 @@ def test_labels_of_another_shape_are_refused(label):
         LDAMLoss(class_counts=COUNTS)(logits(), label)
 
 
+def test_a_loss_of_hard_labels_only_is_told_what_mixed_ones_need():
+    class Mean(LongTailedLoss):
+        def losses(self, logits: Tensor, label: Tensor | None) -> Tensor:
+            return logits.mean(1)
+
+    logits, target = torch.randn(4, 3), torch.full((4, 3), 1 / 3)
+    message = r'Mean.losses: expected .* \(4, 3\), where label is None.* got \(4,\)'
+    with pytest.raises(ValueError, match=message):
+        Mean()(logits, target)
+
+
 def test_a_config_with_batch_augments_builds_twice():
     """MMPretrain appends to the list of their probabilities."""
     augments = [dict(type='Mixup', alpha=0.4), dict(type='CutMix', alpha=1.0)]

@@ -176,3 +176,11 @@ def test_two_processes_tell_the_refusal_once(earlier):
     errors = [e for e in done.stderr.splitlines() if e.startswith('error: ')]
     assert len(errors) == 1, done.stderr
     assert '--overwrite' in errors[0]
+
+
+def test_a_checkpoint_is_named_and_not_the_file_that_points_to_it(tmp_path):
+    for name in ('epoch_1.pth', 'epoch_2.pth', 'last_checkpoint'):
+        (tmp_path / name).write_text(name)
+    os.utime(tmp_path / 'epoch_1.pth', (1, 1))
+    with pytest.raises(UsageError, match=r'got epoch_2\.pth; go on from it'):
+        refuse_earlier_run(tmp_path)
