@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -57,12 +58,22 @@ def check_benchmark_options(args: argparse.Namespace) -> None:
     check_outputs({'--json': args.json}, inputs=[getattr(args, 'checkpoint', None)])
 
 
-def rounds_note(rows: Sequence[dict]) -> str:
-    """Say how the speeds of a table of ``rounds`` come about, and if these are few."""
+def tell(message: str) -> None:
+    """Say how far it is, beside the table that is the output."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def rounds_note(rows: Sequence[dict], first: str) -> str:
+    """Say how the speeds of a table of ``rounds`` come about, and if these are few.
+
+    Args:
+        rows: Of the table.
+        first: What the speeds are relative to.
+    """
     rounds = min(row['rounds'] for row in rows)
     note = (
-        f'speed: the median of the ratios within each of {rounds} rounds or more, not '
-        'the ratio of the medians beside it'
+        f'speed: relative to {first}, the median of the ratios within each of {rounds} '
+        'rounds or more, not the ratio of the medians beside it'
     )
     few = '; so few rounds tell little: raise --seconds'
     return note + few if rounds < FEW_ROUNDS else note

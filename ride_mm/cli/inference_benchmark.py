@@ -6,6 +6,7 @@ import shlex
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from mmcv.cnn import fuse_conv_bn
@@ -26,6 +27,7 @@ from .benchmark_common import (
     check_benchmark_options,
     pick_device,
     rounds_note,
+    tell,
 )
 from .common import add_config_options, load_config, run_main
 from .errors import UsageError
@@ -60,7 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
         '--reference',
         metavar='DIR',
         help="measure the authors' code beside it, with weights of its own, from a "
-        'checkout of https://github.com/frank-xwang/RIDE-LongTailRecognition',
+        'checkout of https://github.com/frank-xwang/RIDE-LongTailRecognition; speeds '
+        'are then relative to it',
     )
     add(
         '--compile',
@@ -103,15 +106,19 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         torch.randn(size, channels, *side, generator=generator).to(device)
         for size in args.batch_sizes
     ]
-    cells = [(dtype, images) for dtype in args.dtypes for images in batches]
-    calls = [logits_of(models, images, dtype) for dtype, images in cells]
+    calls = [logits_of(models, images, args.dtypes) for images in batches]
     # Memory first: it is only seen while freed memory goes back to the system.
-    peaks = [[peak_memory(call, device) for call in some.values()] for some in calls]
+    peaks = []
+    for size, some in zip(args.batch_sizes, calls, strict=True):
+        tell(f'first batches of {size}')
+        peaks.append([peak_memory(call, device) for call in some.values()])
     if device.type == 'cpu':
         keep_freed_memory()
+    seconds = args.seconds * len(args.dtypes)
     rows = []
-    for (dtype, images), some, peak in zip(cells, calls, peaks, strict=True):
-        rows += measure(some, len(images), dtype, peak, args.seconds, device)
+    for size, some, peak in zip(args.batch_sizes, calls, peaks, strict=True):
+        tell(f'measuring batches of {size} in turns for {seconds:g} s or more')
+        rows += measure(some, size, peak, seconds, device)
     heading = {
         'images': f'{channels} x {side[0]} x {side[1]}',
         'machine': machine_name(device),
@@ -122,7 +129,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     result = heading | {'rows': rows}
     lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
     print(f'{lines}\n\n{format_table(COLUMNS, [_cells(row) for row in rows])}')
-    print(f'\n{rounds_note(rows)}')
+    print(f'\n{rounds_note(rows, "the first row of its batch size")}')
     write_json(result, args.json)
     return result
 
@@ -139,6 +146,13 @@ def build_models(
     Raises:
         UsageError: If one cannot be built.
     """
+    models = {}
+    if reference is not None:
+        try:
+            theirs = reference_model(reference, cfg.model).to(device).eval()
+        except ValueError as err:
+            raise UsageError(f'--{err}') from None
+        models["the authors' code"] = theirs
     torch.manual_seed(0)
     model = build_model(cfg.get('model') or {}, name).to(device).eval()
     ours = [model, fuse_conv_bn(copy.deepcopy(model))]
@@ -148,23 +162,24 @@ def build_models(
             compile_for_inference(ours[-1])
         except ValueError as err:
             raise UsageError(f'--{err}') from None
-    models = dict(zip(OURS, ours, strict=False))
-    if reference is not None:
-        try:
-            models["the authors' code"] = reference_model(reference, cfg.model)
-        except ValueError as err:
-            raise UsageError(f'--{err}') from None
-        models["the authors' code"].to(device).eval()
-    return models
+    return models | dict(zip(OURS, ours, strict=False))
 
 
 def logits_of(
-    models: dict[str, nn.Module], images: Tensor, dtype: str
-) -> dict[str, Callable[[], Tensor]]:
-    """Functions that compute the mean logits of all experts, (N, C)."""
+    models: dict[str, nn.Module], images: Tensor, dtypes: Sequence[str]
+) -> dict[tuple[str, str], Callable[[], Tensor]]:
+    """Functions that compute the mean logits of all experts, (N, C).
 
-    def call(model: nn.Module) -> Tensor:
-        half = HALF[dtype]
+    Args:
+        models: By name.
+        images: (N, 3, H, W).
+        dtypes: Precisions, keys of ``HALF``.
+
+    Returns:
+        A function for each precision and model, by name and precision.
+    """
+
+    def call(model: nn.Module, half: torch.dtype | None) -> Tensor:
         with (
             torch.no_grad(),
             torch.autocast(images.device.type, half, enabled=half is not None),
@@ -173,13 +188,16 @@ def logits_of(
                 return model.head(model.extract_feat(images))
             return model(images)
 
-    return {name: lambda model=model: call(model) for name, model in models.items()}
+    return {
+        (name, dtype): partial(call, model, HALF[dtype])
+        for dtype in dtypes
+        for name, model in models.items()
+    }
 
 
 def measure(
-    calls: dict[str, Callable[[], Tensor]],
+    calls: dict[tuple[str, str], Callable[[], Tensor]],
     batch_size: int,
-    dtype: str,
     peaks: Sequence[int | None],
     seconds: float,
     device: torch.device,
@@ -187,23 +205,23 @@ def measure(
     """Time the functions in turns.
 
     Args:
-        calls: Of :func:`logits_of`, by name; ``speed`` compares with the first.
+        calls: Of :func:`logits_of`; ``speed`` compares with the first.
         batch_size: N.
-        dtype: Their precision.
         peaks: Bytes that each needs.
-        seconds: How long to measure.
+        seconds: How long to measure, all together.
         device: Where they compute.
 
     Returns:
-        For each: its name, images per second, seconds, speed (the median of the rounds'
-        ratios) and the largest difference of our logits to the first's, relative to the
-        largest of these; None for other weights.
+        For each: its name and precision, images per second, seconds, speed (the median
+        of the rounds' ratios) and the largest difference of our logits to those of the
+        plain network in the same precision, relative to the largest of these; None for
+        other weights.
     """
     rounds = time_in_turns(list(calls.values()), seconds, device)
-    expected = calls[OURS[0]]().float()
     rows = []
-    for i, (name, call) in enumerate(calls.items()):
+    for i, ((name, dtype), call) in enumerate(calls.items()):
         taken = statistics.median(times[i] for times in rounds)
+        expected = calls[OURS[0], dtype]().float()
         difference = (call().float() - expected).abs().max() / expected.abs().max()
         rows.append(
             dict(

@@ -26,6 +26,7 @@ from .benchmark_common import (
     add_benchmark_options,
     check_benchmark_options,
     pick_device,
+    tell,
 )
 from .common import add_config_options, existing_file, load_config, run_main
 from .errors import UsageError
@@ -246,11 +247,9 @@ def measure_all(
         images = torch.randn(size, *shape, generator=generator).to(device)
         speed = measure(model, images, percent / 100, dtype, args.seconds, costs)
         speeds.append(speed)
-        print(
+        tell(
             f'[{number}/{len(cells)}] {dtype}, batch {size}, {percent:g} % go on: '
-            f'time {speed.time_ratio:.3f}, MACs {speed.macs_ratio:.3f}',
-            file=sys.stderr,
-            flush=True,
+            f'time {speed.time_ratio:.3f}, MACs {speed.macs_ratio:.3f}'
         )
     return speeds
 

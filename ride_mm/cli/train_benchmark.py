@@ -23,6 +23,7 @@ from .benchmark_common import (
     check_benchmark_options,
     pick_device,
     rounds_note,
+    tell,
 )
 from .common import add_config_options, load_config, run_main
 from .config_checks import check_settings
@@ -69,7 +70,8 @@ def make_parser() -> argparse.ArgumentParser:
         '--reference',
         metavar='DIR',
         help="measure the authors' code beside it, from a checkout of "
-        'https://github.com/frank-xwang/RIDE-LongTailRecognition',
+        'https://github.com/frank-xwang/RIDE-LongTailRecognition; speeds are then '
+        'relative to it',
     )
     add(
         '--with-data',
@@ -132,21 +134,19 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     side = (args.shape,) * 2 if args.shape is not None else image_size(cfg)
-    rows = []
+    candidates = []
     for dtype in args.dtypes:
-        candidates = from_random_images(settings, dtype, side, device, args.reference)
+        candidates += from_random_images(settings, dtype, side, device, args.reference)
         if args.with_data:
             candidates += from_data(settings, dtype, device)
-        # Else compiled code would be a single operator.
-        with inductor.patch({'cpp.enable_kernel_profile': args.operators > 0}):
-            measured = measure(
-                candidates, dtype, args.seconds, device, args.return_memory
-            )
-        if args.operators:
-            look_into(candidates, measured, device, args.operators)
-        rows += measured
-        for candidate in candidates:
-            candidate.close()
+    seconds = args.seconds * len(args.dtypes)
+    # Else compiled code would be a single operator.
+    with inductor.patch({'cpp.enable_kernel_profile': args.operators > 0}):
+        rows = measure(candidates, seconds, device, args.return_memory)
+    if args.operators:
+        look_into(candidates, rows, device, args.operators)
+    for candidate in candidates:
+        candidate.close()
     heading = {
         'images': f'{side[0]} x {side[1]}',
         'batch size': cfg.train_dataloader.batch_size,
@@ -159,7 +159,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     result = heading | {'rows': rows}
     lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
     print(f'{lines}\n\n{format_table(COLUMNS, [cells(row) for row in rows])}')
-    print(f'\n{rounds_note(rows)}')
+    print(f'\n{rounds_note(rows, "the first row")}')
     if args.operators:
         operators = [line for row in rows for line in operator_cells(row)]
         print(f'\n{format_table(OPERATOR_COLUMNS, operators)}')
@@ -169,7 +169,6 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
 
 def measure(
     candidates: Sequence[Candidate],
-    dtype: str,
     seconds: float,
     device: torch.device,
     return_memory: bool,
@@ -181,7 +180,6 @@ def measure(
 
     Args:
         candidates: The first is the one that ``speed`` compares with.
-        dtype: Their precision.
         seconds: How long to measure, all together.
         device: Where they compute.
         return_memory: Whether freed memory goes back to the system.
@@ -190,7 +188,11 @@ def measure(
         For each: its name, precision, images per second, seconds, speed over that of
         the first (the median of the rounds' ratios), seconds of its parts, and bytes.
     """
-    peaks = [peak_memory(one.step, device) for one in candidates]
+    peaks = []
+    for number, one in enumerate(candidates, start=1):
+        tell(f'[{number}/{len(candidates)}] first steps: {one.name}, {one.dtype}')
+        peaks.append(peak_memory(one.step, device))
+    tell(f'Measuring in turns for {seconds:g} s or more')
     if device.type == 'cpu' and not return_memory:
         keep_freed_memory()
     rounds = time_in_turns([one.step for one in candidates], seconds, device)
@@ -206,7 +208,7 @@ def measure(
         rows.append(
             dict(
                 name=one.name,
-                dtype=dtype,
+                dtype=one.dtype,
                 images_per_second=one.batch_size / taken,
                 seconds=taken,
                 speed=statistics.median(times[0] / times[i] for times in rounds),
@@ -215,7 +217,6 @@ def measure(
                 rounds=len(rounds),
             )
         )
-        print(f'{one.name}, {dtype}: {1e3 * taken:.1f} ms', file=sys.stderr, flush=True)
     return rows
 
 

@@ -40,6 +40,7 @@ class Candidate:
 
     Attributes:
         name: For the table.
+        dtype: ``'fp32'`` or ``'bf16'``.
         batch_size: Images of a step, N.
         step: Does one step.
         parts: The step on a fixed batch, part by part.
@@ -49,6 +50,7 @@ class Candidate:
     """
 
     name: str
+    dtype: str
     batch_size: int
     step: Callable[[], object]
     parts: TrainingStep | None = None
@@ -64,7 +66,7 @@ def from_random_images(
     device: torch.device,
     reference: str | None = None,
 ) -> list[Candidate]:
-    """Steps on one batch of random images, the same for all.
+    """Steps on one batch of random images, the same for all; the authors' is the first.
 
     Args:
         settings: Configs by name; the authors' code has the shape of the first.
@@ -77,26 +79,6 @@ def from_random_images(
         UsageError: If a model cannot be built.
     """
     candidates = []
-    for name, cfg in settings.items():
-        num_classes = _num_classes(cfg)
-        images, labels = random_batch(cfg, side, num_classes, device)
-        samples = [DataSample().set_gt_label(label) for label in labels]
-        try:
-            model, optim_wrapper = build_training(cfg, dtype, num_classes, device)
-        except (KeyError, TypeError, ValueError) as err:
-            raise UsageError(f'{name}: {err.args[0]}') from None
-        step = model_step(model, optim_wrapper, images, samples)
-        candidates.append(Candidate(f'step, {name}', len(images), step, step))
-        if device.type == 'cuda' and why_not(model, optim_wrapper) is None:
-            graphed = _graphed_step(cfg, dtype, images, labels)
-            try:
-                for _ in range(WARM_UP + 1):
-                    graphed()
-            except RuntimeError as err:
-                say(f'{name}: {err}')
-            else:
-                graph = Candidate(f'CUDA graph, {name}', len(images), graphed)
-                candidates.append(graph)
     if reference is not None:
         cfg = next(iter(settings.values()))
         num_classes = _num_classes(cfg)
@@ -108,7 +90,28 @@ def from_random_images(
             step = reference_step(reference, model, images, labels, counts, half)
         except ValueError as err:
             raise UsageError(f'--{err}') from None
-        candidates.append(Candidate("step, the authors' code", len(images), step, step))
+        theirs = Candidate("step, the authors' code", dtype, len(images), step, step)
+        candidates.append(theirs)
+    for name, cfg in settings.items():
+        num_classes = _num_classes(cfg)
+        images, labels = random_batch(cfg, side, num_classes, device)
+        samples = [DataSample().set_gt_label(label) for label in labels]
+        try:
+            model, optim_wrapper = build_training(cfg, dtype, num_classes, device)
+        except (KeyError, TypeError, ValueError) as err:
+            raise UsageError(f'{name}: {err.args[0]}') from None
+        step = model_step(model, optim_wrapper, images, samples)
+        candidates.append(Candidate(f'step, {name}', dtype, len(images), step, step))
+        if device.type == 'cuda' and why_not(model, optim_wrapper) is None:
+            graphed = _graphed_step(cfg, dtype, images, labels)
+            try:
+                for _ in range(WARM_UP + 1):
+                    graphed()
+            except RuntimeError as err:
+                say(f'{name}: {err}')
+            else:
+                graph = Candidate(f'CUDA graph, {name}', dtype, len(images), graphed)
+                candidates.append(graph)
     return candidates
 
 
@@ -210,7 +213,7 @@ def _bare_loop(cfg: Config, dtype: str, device: torch.device) -> Candidate:
 
     first = fetch()
     parts = model_step(model, optim_wrapper, first['inputs'], first['data_samples'])
-    return Candidate('', loader.batch_size, step, parts, fetch)
+    return Candidate('', dtype, loader.batch_size, step, parts, fetch)
 
 
 def _runner(cfg: Config, dtype: str, name: str, bare: Candidate) -> Candidate:
@@ -231,6 +234,7 @@ def _runner(cfg: Config, dtype: str, name: str, bare: Candidate) -> Candidate:
         runner.train()
     return Candidate(
         name,
+        dtype,
         bare.batch_size,
         runner.train_loop.step,
         inner=bare,

@@ -21,6 +21,7 @@ from .benchmark_common import (
     add_benchmark_options,
     check_benchmark_options,
     pick_device,
+    tell,
 )
 from .common import run_main
 from .errors import UsageError
@@ -106,7 +107,8 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         if setting[2] <= setting[1]
     ]
     rows = []
-    for number, (name, experts, selected, factor, dtype, which) in enumerate(settings):
+    for number, values in enumerate(settings, start=1):
+        name, experts, selected, factor, dtype, which = values
         speed = measure_layer(
             sizes[name],
             args.images,
@@ -127,11 +129,9 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         )
         rows.append(setting | figures(speed, args.images * sizes[name].tokens))
         say = ', '.join(f'{k} {v}' for k, v in setting.items() if k != 'which')
-        print(
-            f'[{number + 1}/{len(settings)}] {say}, {which}: {speed.over_loop:.2f} of '
-            f"the loop's time, {speed.over_dense:.2f} of the dense MLP's",
-            file=sys.stderr,
-            flush=True,
+        tell(
+            f'[{number}/{len(settings)}] {say}, {which}: {speed.over_loop:.2f} of '
+            f"the loop's time, {speed.over_dense:.2f} of the dense MLP's"
         )
     heading = {
         'images': args.images,

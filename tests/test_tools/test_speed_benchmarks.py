@@ -153,7 +153,49 @@ def test_training_is_measured_with_data_and_against_another_setting(
         assert 0 < sum(one['share'] for one in operators) <= 1
     out = capsys.readouterr().out
     assert 'train.py, ride_r20_digitslt, fp32' in out
+    assert 'relative to the first row' in out
     assert 'each of 3 rounds or more' in out and 'raise --seconds' in out
+
+
+def test_precisions_are_measured_in_the_same_rounds(authors, tmp_path, monkeypatch):
+    def two_rounds(functions, seconds, device):
+        """The second on a machine that is ten times as slow."""
+        rounds = [
+            tuple(scale / (i + 1) for i in range(len(functions)))
+            for scale in (1.0, 10.0)
+        ]
+        seen.append((len(functions), seconds))
+        return rounds
+
+    options = (
+        'ride_r32_cifar100lt',
+        '--shape',
+        '8',
+        '--seconds',
+        '3',
+        '--threads',
+        '1',
+    )
+    options += ('--dtypes', 'fp32', 'bf16', '--reference', str(authors))
+    ours = {
+        'train': ['step, ride_r32_cifar100lt'],
+        'inference': ['ride_mm', 'ride_mm, BatchNorm folded'],
+    }
+    for main, theirs, more in (
+        (train_benchmark_main, "step, the authors' code", ('--batch-size', '2')),
+        (inference_benchmark_main, "the authors' code", ('--batch-sizes', '2')),
+    ):
+        kind = 'train' if main is train_benchmark_main else 'inference'
+        seen = []
+        monkeypatch.setattr(sys.modules[main.__module__], 'time_in_turns', two_rounds)
+        rows = run(main, tmp_path, *options, *more)['rows']
+        assert [(row['name'], row['dtype']) for row in rows] == [
+            (name, dtype)
+            for dtype in ('fp32', 'bf16')
+            for name in (theirs, *ours[kind])
+        ]
+        assert [row['speed'] for row in rows] == pytest.approx(range(1, len(rows) + 1))
+        assert seen == [(len(rows), 2 * 3)]
 
 
 def test_the_authors_code_is_measured_and_leaves_no_module_behind(
@@ -170,13 +212,13 @@ def test_the_authors_code_is_measured_and_leaves_no_module_behind(
         train_benchmark_main, tmp_path, *options, '--batch-size', '2', '--shape', '8'
     )
     assert [row['name'] for row in result['rows']] == [
-        'step, ride_r32_cifar100lt',
         "step, the authors' code",
+        'step, ride_r32_cifar100lt',
     ]
     result = run(
         inference_benchmark_main, tmp_path, *options, '--batch-sizes', '2', '--shape=8'
     )
-    ours, folded, theirs = result['rows']
+    theirs, ours, folded = result['rows']
     assert ours['difference'] == 0 and theirs['difference'] is None
     assert folded['difference'] < 1e-5
     assert sys.modules['utils'] == 'mine'
