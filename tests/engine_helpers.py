@@ -30,7 +30,7 @@ from mmpretrain.visualization import UniversalVisualizer
 from torch import nn
 
 import ride_mm  # noqa: F401  (registers what the configs name)
-from ride_mm.cli.work_dir import LOCK
+from ride_mm.cli.runs.work_dir import LOCK
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
 from ride_mm.models.backbones import RIDEResNetCIFAR
 

@@ -14,8 +14,8 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from shapes import shapes_alone
 
-from ride_mm.cli.flops import image_size
-from ride_mm.cli.schedule import scale_schedule
+from ride_mm.cli.configs.network import image_size
+from ride_mm.cli.configs.schedule import scale_schedule
 from ride_mm.engine.hooks.deferred_reweight import deferred_modules
 from ride_mm.models.teacher import Teacher
 from ride_mm.utils import resource_root

@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 from shapes import shapes_alone
 
 from ride_mm.analysis import model_complexity
-from ride_mm.cli.flops import image_size
+from ride_mm.cli.configs.network import image_size
 from ride_mm.utils import SHOT_GROUPS, resource_root
 from ride_mm.utils.metafile import known_accuracy
 

@@ -34,7 +34,7 @@ from ride_mm.analysis import (  # noqa: E402
     read_class_accuracy,
 )
 from ride_mm.analysis.routing.speed import images_per_second  # noqa: E402
-from ride_mm.cli.schedule import scale_schedule  # noqa: E402
+from ride_mm.cli.configs.schedule import scale_schedule  # noqa: E402
 from ride_mm.engine.checkpoint_io import (  # noqa: E402
     load_checkpoint_file,
     write_atomically,

@@ -1,6 +1,6 @@
 """What the programs in ``tools/`` do, as functions: options, checks, output."""
 
-from .testing import test_main
-from .training import train_main
+from .runs.testing import test_main
+from .runs.training import train_main
 
 __all__ = ['test_main', 'train_main']

@@ -25,12 +25,13 @@ from ..apis.trained_model import dataset_of
 from ..engine.checkpoint_io import load_checkpoint_file
 from ..utils import SHOT_GROUPS
 from ..utils.metafile import known_accuracy
-from . import testing
-from .common import add_config_options, run_main
+from .configs.loading import add_config_options
+from .configs.network import image_size
 from .errors import UsageError
-from .flops import image_size
+from .files import check_outputs, write_json
 from .infer_output import printable
-from .outputs import check_outputs, write_json
+from .program import run_main
+from .runs import testing
 from .zoo_files import FoundConfig, config_of, find_checkpoints, same_task
 
 SOME_FAILED, FAILED = 1, 2

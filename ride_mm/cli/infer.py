@@ -12,8 +12,9 @@ from mmpretrain.visualization import UniversalVisualizer
 
 from ..apis import Inferencer
 from ..engine.checkpoint_io import write_atomically
-from .common import add_config_options, existing_file, load_config, run_main
+from .configs.loading import add_config_options, load_config
 from .errors import UsageError
+from .files import check_outputs, existing_file, write_json
 from .image_files import IMAGE_SUFFIXES, find_images
 from .infer_output import (
     count,
@@ -25,7 +26,7 @@ from .infer_output import (
     printable,
     summarise,
 )
-from .outputs import check_outputs, write_json
+from .program import run_main
 
 # In place of a checkpoint: the weights that ride_mm ships.
 SHIPPED = '-'

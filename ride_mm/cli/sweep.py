@@ -8,7 +8,6 @@ from pathlib import Path
 from ..analysis.tables import ABSENT, format_table
 from ..engine.hooks.run_record import read_record
 from ..utils import find_config
-from .common import run_main, say
 from .errors import UsageError
 from .experiments import (
     Run,
@@ -24,8 +23,9 @@ from .experiments import (
     shown,
     status_of,
 )
-from .outputs import check_outputs, write_json
-from .training import PRECISIONS
+from .files import check_outputs, write_json
+from .program import run_main, say
+from .runs.training import PRECISIONS
 
 SOME_FAILED, FAILED = 1, 2
 FILE = 'sweep.json'

@@ -13,8 +13,8 @@ from mmengine.config import Config
 from ..apis.trained_model import dataset_of
 from ..engine.checkpoint_io import latest_checkpoint
 from ..utils import resource_root
+from .configs.stored_config import config_from, name_in, settings_in
 from .errors import UsageError
-from .stored_config import config_from, name_in, settings_in
 
 STEP = r'(?:epoch|iter)_(\d+)\.pth'
 # A test's own config in a work directory is called by the time.

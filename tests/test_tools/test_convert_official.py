@@ -27,8 +27,8 @@ from PIL import Image
 from ride_mm.apis import convert_official, load_official
 from ride_mm.apis.official_network import OfficialNetwork
 from ride_mm.cli import train_main
-from ride_mm.cli.convert_official import convert_official_main
-from ride_mm.cli.route_budget import route_budget_main
+from ride_mm.cli.analysis_tools.route_budget import route_budget_main
+from ride_mm.cli.model_converters.official_to_ride_mm import convert_official_main
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
 from ride_mm.engine.hooks.class_counts import count_classes
 from ride_mm.engine.hooks.fit_check import misfits

@@ -12,7 +12,7 @@ from vmoe_cases import DATA, Case
 from vmoe_files import shard, write
 
 from ride_mm.apis import load_vmoe
-from ride_mm.cli.convert_vmoe import convert_vmoe_main
+from ride_mm.cli.model_converters.vmoe_to_ride_mm import convert_vmoe_main
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
 
 TINY = DATA / 'checkpoints/tiny'

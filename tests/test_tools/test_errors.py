@@ -2,7 +2,7 @@
 
 import pytest
 
-from ride_mm.cli.common import says_expected
+from ride_mm.cli.program import says_expected
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
 from ride_mm.models.losses import LDAMLoss
 from ride_mm.models.routing import route

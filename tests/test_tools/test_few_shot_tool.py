@@ -7,8 +7,8 @@ from digits_runs import ONE, TWO
 from engine_helpers import forget_runs
 from vmoe_cases import DATA
 
-from ride_mm.cli.convert_vmoe import convert_vmoe_main
-from ride_mm.cli.few_shot import few_shot_main
+from ride_mm.cli.analysis_tools.few_shot import few_shot_main
+from ride_mm.cli.model_converters.vmoe_to_ride_mm import convert_vmoe_main
 from ride_mm.utils.metafile import shipped_weights
 
 SMALL = 'ride_r20_digitslt_small_router'

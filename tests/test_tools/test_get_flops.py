@@ -9,8 +9,9 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 from ride_mm.analysis import model_complexity, part_costs, plain_model
+from ride_mm.cli.analysis_tools.get_flops import flops_main, parse_usage
+from ride_mm.cli.configs.network import image_size
 from ride_mm.cli.errors import UsageError
-from ride_mm.cli.flops import flops_main, image_size, parse_usage
 from ride_mm.utils import find_config
 
 ROUTER = 'ride_r32_cifar100lt_router'
@@ -165,7 +166,7 @@ def test_images_that_the_model_does_not_take(monkeypatch):
     def refuse(model, shape):
         raise RuntimeError('kernel larger than input')
 
-    monkeypatch.setattr('ride_mm.cli.flops.part_costs', refuse)
+    monkeypatch.setattr('ride_mm.cli.analysis_tools.get_flops.part_costs', refuse)
     message = error_of(ROUTER, '--shape', '2')
     assert 'expected images that the model takes, got 3 x 2 x 2: kernel' in message
 

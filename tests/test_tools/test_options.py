@@ -7,17 +7,15 @@ import sys
 import pytest
 from mmengine.config import Config
 
-from ride_mm.cli import testing, train_main
-from ride_mm.cli.common import (
-    PATIENCE,
-    add_common_options,
-    load_config,
-    run_main,
-)
+from ride_mm.cli import train_main
+from ride_mm.cli.configs.loading import load_config
+from ride_mm.cli.configs.options import merge_options
+from ride_mm.cli.configs.schedule import scale_schedule
 from ride_mm.cli.errors import UsageError
-from ride_mm.cli.options import merge_options
-from ride_mm.cli.schedule import scale_schedule
-from ride_mm.cli.training import make_parser
+from ride_mm.cli.program import PATIENCE, run_main
+from ride_mm.cli.runs import testing
+from ride_mm.cli.runs.runner import add_common_options
+from ride_mm.cli.runs.training import make_parser
 
 
 def parser() -> argparse.ArgumentParser:
@@ -220,7 +218,8 @@ class TestErrors:
     def test_a_reader_that_has_gone_is_no_error_to_tell(self):
         code = (
             'import sys\n'
-            'from ride_mm.cli.common import add_common_options, run_main\n'
+            'from ride_mm.cli.program import run_main\n'
+            'from ride_mm.cli.runs.runner import add_common_options\n'
             'import argparse\n'
             'parser = argparse.ArgumentParser()\n'
             'add_common_options(parser)\n'

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from engine_helpers import REPOSITORY
 
-from ride_mm.cli import prepare_dataset
-from ride_mm.cli.prepare_dataset import prepare_main
-from ride_mm.cli.work_dir import LOCK
+from ride_mm.cli.dataset_converters import prepare_dataset
+from ride_mm.cli.dataset_converters.prepare_dataset import prepare_main
+from ride_mm.cli.runs.work_dir import LOCK
 
 CLASSES = ['n01440764', 'n01443537']
 LISTS = {
@@ -30,7 +30,7 @@ ALL = [path for paths in LISTS.values() for path in paths]
 # Stops in the middle of the third image.
 HALF = """
 import sys, time
-from ride_mm.cli.prepare_dataset import prepare_main
+from ride_mm.cli.dataset_converters.prepare_dataset import prepare_main
 from ride_mm.datasets.preparation import archives
 
 write = archives._write

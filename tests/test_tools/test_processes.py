@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 from torch import distributed
 
-from ride_mm.cli.processes import processes
+from ride_mm.cli.runs.processes import processes
 
 CFG = Config(dict(launcher='none'))
 

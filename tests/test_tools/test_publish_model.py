@@ -13,9 +13,9 @@ from engine_helpers import run_tool
 from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ride_mm.cli.publish_model import publish_model_main
-from ride_mm.cli.published_config import without_local_settings
-from ride_mm.cli.stored_config import settings_in
+from ride_mm.cli.configs.stored_config import settings_in
+from ride_mm.cli.model_converters.publish_model import publish_model_main
+from ride_mm.cli.model_converters.published_config import without_local_settings
 from ride_mm.engine.checkpoint_io import load_checkpoint_file, loaders
 from ride_mm.utils import find_config
 

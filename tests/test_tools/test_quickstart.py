@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from ride_mm.cli.schedule import scale_schedule
+from ride_mm.cli.configs.schedule import scale_schedule
 
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'quickstart.py'
 METRICS = {'shot_accuracy/all': 81.04, 'shot_accuracy/many': 99.5}

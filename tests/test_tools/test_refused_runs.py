@@ -6,12 +6,13 @@ import pytest
 from engine_helpers import error_of
 from mmengine.config import Config
 
-from ride_mm.cli import testing, train_main
-from ride_mm.cli.begin import BeginHook, undone_unless_begun
-from ride_mm.cli.common import load_config
-from ride_mm.cli.config_mistakes import is_mistake, mistakes_told
+from ride_mm.cli import train_main
+from ride_mm.cli.configs.loading import load_config
 from ride_mm.cli.errors import UsageError
-from ride_mm.cli.training import make_parser
+from ride_mm.cli.runs import testing
+from ride_mm.cli.runs.begin import BeginHook, undone_unless_begun
+from ride_mm.cli.runs.config_mistakes import is_mistake, mistakes_told
+from ride_mm.cli.runs.training import make_parser
 
 CONFIG = 'ride_r20_digitslt_small'
 

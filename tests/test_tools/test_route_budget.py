@@ -12,9 +12,9 @@ from engine_helpers import forget_runs, run_tool
 from mmengine.config import Config
 
 from ride_mm.analysis.routing import OperatingPoint
-from ride_mm.cli.budget_data import use_data
-from ride_mm.cli.budget_output import settings_of, short
-from ride_mm.cli.route_budget import route_budget_main
+from ride_mm.cli.analysis_tools.budget_data import use_data
+from ride_mm.cli.analysis_tools.budget_output import settings_of, short
+from ride_mm.cli.analysis_tools.route_budget import route_budget_main
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
 from ride_mm.utils import find_config
 
@@ -169,7 +169,7 @@ def test_errors_before_anything_is_computed(
     stage_two, tmp_path, monkeypatch, options, message
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr('ride_mm.cli.route_budget.record', None)
+    monkeypatch.setattr('ride_mm.cli.analysis_tools.route_budget.record', None)
     got = error_of(TWO, stage_two, '--work-dir', tmp_path, *options)
     assert re.search(message, got)
 

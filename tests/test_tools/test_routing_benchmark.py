@@ -16,7 +16,7 @@ from ride_mm.analysis.routing.speed import (
     whole_samples,
 )
 from ride_mm.analysis.timing import MIN_ROUNDS, time_in_turns
-from ride_mm.cli.routing_benchmark import (
+from ride_mm.cli.benchmarks.routing import (
     COLUMNS,
     benchmark_main,
     is_distinct,

@@ -6,9 +6,9 @@ import re
 import pytest
 from engine_helpers import REPOSITORY, files_in, run_tool, tiny_config
 
-from ride_mm.cli import processes
 from ride_mm.cli.errors import UsageError
-from ride_mm.cli.processes import check_launcher, slurm_rendezvous
+from ride_mm.cli.runs import processes
+from ride_mm.cli.runs.processes import check_launcher, slurm_rendezvous
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
 
 # Tells how it was called, then starts the tasks as Slurm does.

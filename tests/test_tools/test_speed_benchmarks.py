@@ -10,12 +10,13 @@ import torch
 
 from ride_mm.analysis.speed import peak_memory, reference_model, steps, time_parts
 from ride_mm.analysis.speed.steps import PARTS, TrainingStep
-from ride_mm.cli import data_benchmark, train_benchmark
-from ride_mm.cli.common import load_config
-from ride_mm.cli.data_benchmark import data_benchmark_main
-from ride_mm.cli.inference_benchmark import inference_benchmark_main
-from ride_mm.cli.train_benchmark import ALL_PARTS, cells, train_benchmark_main
-from ride_mm.cli.train_benchmark import make_parser as train_parser
+from ride_mm.cli.benchmarks import data as data_benchmark
+from ride_mm.cli.benchmarks import train as train_benchmark
+from ride_mm.cli.benchmarks.data import data_benchmark_main
+from ride_mm.cli.benchmarks.inference import inference_benchmark_main
+from ride_mm.cli.benchmarks.train import ALL_PARTS, cells, train_benchmark_main
+from ride_mm.cli.benchmarks.train import make_parser as train_parser
+from ride_mm.cli.configs.loading import load_config
 from ride_mm.datasets.imbalance import imbalanced_counts
 
 CONFIG = 'ride_r20_digitslt'

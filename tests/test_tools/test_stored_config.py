@@ -4,7 +4,7 @@ import pytest
 from digits_runs import TWO
 from mmengine.config import Config
 
-from ride_mm.cli.stored_config import config_from, name_in, settings_in
+from ride_mm.cli.configs.stored_config import config_from, name_in, settings_in
 from ride_mm.cli.zoo_files import shipped_configs
 from ride_mm.utils import find_config
 

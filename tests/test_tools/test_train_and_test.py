@@ -21,8 +21,8 @@ from mmengine.config import Config, ConfigDict
 from ride_mm.cli import test_main as main_of_test
 from ride_mm.cli import train_main
 from ride_mm.cli.errors import UsageError
-from ride_mm.cli.processes import check_launcher
-from ride_mm.cli.training import set_precision
+from ride_mm.cli.runs.processes import check_launcher
+from ride_mm.cli.runs.training import set_precision
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
 
 
@@ -138,7 +138,7 @@ class TestTrain:
     def test_shipped_config_by_name(self, tmp_path, monkeypatch):
         built = []
         monkeypatch.setattr(
-            'ride_mm.cli.training.build_runner',
+            'ride_mm.cli.runs.training.build_runner',
             lambda cfg: built.append(cfg) or mock.Mock(),
         )
         train_main(['ride_r20_digitslt', '--work-dir', str(tmp_path)])
@@ -160,7 +160,7 @@ class TestTrain:
     )
     def test_precision_may_be_left_out(self, monkeypatch, argv, amp):
         seen = []
-        monkeypatch.setattr('ride_mm.cli.training.train', seen.append)
+        monkeypatch.setattr('ride_mm.cli.runs.training.train', seen.append)
         train_main(argv)
         assert seen[0].amp == amp
         assert seen[0].config == 'config'

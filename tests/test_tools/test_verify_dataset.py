@@ -8,7 +8,7 @@ import pytest
 from engine_helpers import run_tool
 from PIL import Image
 
-from ride_mm.cli.verify_dataset import verify_dataset_main
+from ride_mm.cli.misc.verify_dataset import verify_dataset_main
 
 CONFIG = """
 test = dict(

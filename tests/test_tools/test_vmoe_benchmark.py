@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ride_mm.analysis.experts.rivals import DenseTwin, LoopOverExperts
-from ride_mm.cli.vmoe_benchmark import vmoe_benchmark_main
+from ride_mm.cli.benchmarks.vmoe import vmoe_benchmark_main
 from ride_mm.models.layers.moe import MoELayer, collect_reports
 
 

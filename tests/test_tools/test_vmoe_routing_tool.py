@@ -8,8 +8,8 @@ from engine_helpers import forget_runs
 from vmoe_cases import DATA, Case
 from vmoe_files import write
 
-from ride_mm.cli.convert_vmoe import convert_vmoe_main
-from ride_mm.cli.vmoe_routing import vmoe_routing_main
+from ride_mm.cli.analysis_tools.vmoe_routing import vmoe_routing_main
+from ride_mm.cli.model_converters.vmoe_to_ride_mm import convert_vmoe_main
 from ride_mm.utils.metafile import shipped_weights
 
 SMALL = 'ride_r20_digitslt_small_router'

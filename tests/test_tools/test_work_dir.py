@@ -10,7 +10,7 @@ from engine_helpers import REPOSITORY, forget_runs, run_tool
 
 from ride_mm.cli import train_main
 from ride_mm.cli.errors import UsageError
-from ride_mm.cli.work_dir import (
+from ride_mm.cli.runs.work_dir import (
     LOCK,
     earlier_run,
     locked,
@@ -62,7 +62,7 @@ def started(monkeypatch):
                 hook.before_train(self)
             started.append(self.cfg)
 
-    monkeypatch.setattr('ride_mm.cli.training.build_runner', Runner)
+    monkeypatch.setattr('ride_mm.cli.runs.training.build_runner', Runner)
     return started
 
 
@@ -154,7 +154,7 @@ def test_a_run_that_cannot_begin_removes_nothing(earlier, option, message):
 
 
 def test_only_the_first_process_removes(earlier, started, monkeypatch):
-    monkeypatch.setattr('ride_mm.cli.begin.is_main_process', lambda: False)
+    monkeypatch.setattr('ride_mm.cli.runs.begin.is_main_process', lambda: False)
     train(earlier, '--overwrite')
     assert {path.name for path in earlier.iterdir()} >= {*RUN, *OTHERS}
 

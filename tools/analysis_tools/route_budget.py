@@ -6,7 +6,7 @@ from pathlib import Path
 # From a checkout this works without installation, too.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ride_mm.cli.route_budget import route_budget_main  # noqa: E402
+from ride_mm.cli.analysis_tools.route_budget import route_budget_main  # noqa: E402
 
 if __name__ == '__main__':
     route_budget_main()

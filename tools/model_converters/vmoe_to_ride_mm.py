@@ -6,7 +6,7 @@ from pathlib import Path
 # From a checkout this works without installation, too.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ride_mm.cli.convert_vmoe import convert_vmoe_main  # noqa: E402
+from ride_mm.cli.model_converters.vmoe_to_ride_mm import convert_vmoe_main  # noqa: E402
 
 if __name__ == '__main__':
     convert_vmoe_main()

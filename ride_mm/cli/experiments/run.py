@@ -14,8 +14,8 @@ from mmpretrain.registry import HOOKS
 
 from ...engine.hooks.schedule_guard import data_settings, describe_config, plain
 from ...utils import resource_root
-from .. import training
 from ..errors import UsageError
+from ..runs import training
 
 TEST = 'test.json'
 CONSOLE = 'console.log'

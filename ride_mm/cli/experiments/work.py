@@ -12,7 +12,7 @@ from ...engine.hooks.run_record import read_record
 from ...engine.hooks.schedule_guard import differences
 from ...utils.listing import first_few
 from ..errors import UsageError
-from ..outputs import write_json
+from ..files import write_json
 from .pool import Job, Step
 from .run import TEST, Run, executable
 

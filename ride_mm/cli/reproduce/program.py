@@ -5,7 +5,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..common import run_main, say
 from ..errors import UsageError
 from ..experiments import (
     is_free,
@@ -13,7 +12,8 @@ from ..experiments import (
     make_slots,
     run_jobs,
 )
-from ..outputs import check_outputs
+from ..files import check_outputs
+from ..program import run_main, say
 from ..sweep import FAILED, SOME_FAILED, add_sweep_options, check_seeds
 from .cifar100lt import CIFAR100LT
 from .plan import commands_of, plan_runs, run_name, unfinished

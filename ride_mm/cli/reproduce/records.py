@@ -11,7 +11,7 @@ from ...engine.hooks.run_record import read_record
 from ..errors import UsageError
 from ..experiments import read_command
 from ..experiments.run import TEST
-from ..outputs import write_json
+from ..files import write_json
 from .rows import Benchmark
 
 KEYS = ('metrics', 'command', 'sessions', 'state', 'history')

@@ -1,0 +1,93 @@
+"""What the benchmarks have in common: options, device and precisions."""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from ..errors import UsageError
+from ..files import check_outputs
+
+FEW_ROUNDS = 10
+
+
+def add_benchmark_options(
+    parser: argparse.ArgumentParser, seconds: float, what: str, images: bool = True
+) -> None:
+    """Add the options of a benchmark that computes.
+
+    Args:
+        parser: The tool's.
+        seconds: How long to measure by default.
+        what: Is measured for so long, for the help.
+        images: Whether it takes images, of which there is a size.
+    """
+    add = parser.add_argument
+    add('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
+    add('--threads', type=int, metavar='N', help="of the CPU (default: PyTorch's)")
+    add(
+        '--seconds',
+        type=float,
+        default=seconds,
+        help=f'how long to measure {what} (default: {seconds:g})',
+    )
+    if images:
+        add(
+            '--shape',
+            type=int,
+            metavar='PIXELS',
+            help="side of the images (default: the config's crop)",
+        )
+    add('--json', metavar='FILE', help='write all that was measured as JSON')
+
+
+def check_benchmark_options(args: argparse.Namespace) -> None:
+    """Refuse options of :func:`add_benchmark_options` that cannot be followed.
+
+    Raises:
+        UsageError: Says which, expected and got.
+    """
+    for name, least in (('threads', 1), ('shape', 1)):
+        value = getattr(args, name, None)
+        if value is not None and value < least:
+            raise UsageError(f'--{name}: expected a number >= {least}, got {value}')
+    if not 0 < args.seconds < math.inf:
+        raise UsageError(f'--seconds: expected a number > 0, got {args.seconds:g}')
+    check_outputs({'--json': args.json}, inputs=[getattr(args, 'checkpoint', None)])
+
+
+def tell(message: str) -> None:
+    """Say how far it is, beside the table that is the output."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def rounds_note(rows: Sequence[dict], first: str) -> str:
+    """Say how the speeds of a table of ``rounds`` come about, and if these are few.
+
+    Args:
+        rows: Of the table.
+        first: What the speeds are relative to.
+    """
+    rounds = min(row['rounds'] for row in rows)
+    note = (
+        f'speed: relative to {first}, the median of the ratios within each of {rounds} '
+        'rounds or more, not the ratio of the medians beside it'
+    )
+    few = '; so few rounds tell little: raise --seconds'
+    return note + few if rounds < FEW_ROUNDS else note
+
+
+def pick_device(name: str) -> torch.device:
+    """Find the device, a GPU if there is one and nothing else was asked.
+
+    Raises:
+        UsageError: If a GPU is asked and there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == 'cuda' and not available:
+        raise UsageError('--device cuda: expected a GPU that PyTorch can use, got none')
+    if name == 'auto':
+        name = 'cuda' if available else 'cpu'
+    return torch.device(name)

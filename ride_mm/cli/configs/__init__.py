@@ -1,0 +1,1 @@
+"""Configs read, changed and checked, before anything is built from them."""

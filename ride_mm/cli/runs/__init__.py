@@ -1,0 +1,1 @@
+"""Runs of MMEngine: training and testing, their processes and work directories."""
