@@ -56,7 +56,7 @@ setup(
     packages=find_packages(include=('ride_mm', 'ride_mm.*')),
     package_data={'ride_mm': ['weights/*.pth']},
     cmdclass={'build_py': BuildWithResources},
-    python_requires='>=3.10',
+    python_requires='>=3.11',
     # No mm* name here: pip would then install one stack over the other.
     install_requires=[
         f'torch>={STACKS["TORCH_MINIMUM"]}',

@@ -39,12 +39,12 @@ sys.exit(not ($2))
 choose_python() {
     local name
     if [[ -n ${RIDE_MM_PYTHON:-} ]]; then
-        suits "$RIDE_MM_PYTHON" 'sys.version_info >= (3, 10)' || fail \
-            "RIDE_MM_PYTHON=$RIDE_MM_PYTHON must be Python 3.10 or newer with venv"
+        suits "$RIDE_MM_PYTHON" 'sys.version_info >= (3, 11)' || fail \
+            "RIDE_MM_PYTHON=$RIDE_MM_PYTHON must be Python 3.11 or newer with venv"
         printf '%s\n' "$RIDE_MM_PYTHON"
         return
     fi
-    local names=(python3 python python3.12 python3.11 python3.13 python3.10)
+    local names=(python3 python python3.12 python3.11 python3.13)
     for name in "${names[@]}"; do
         if suits "$name" 'sys.version_info[:2] in ((3, 11), (3, 12))'; then
             printf '%s\n' "$name"
@@ -52,12 +52,12 @@ choose_python() {
         fi
     done
     for name in "${names[@]}"; do
-        if suits "$name" 'sys.version_info >= (3, 10)'; then
+        if suits "$name" 'sys.version_info >= (3, 11)'; then
             printf '%s\n' "$name"
             return
         fi
     done
-    fail "no suitable Python: expected 3.11 or 3.12 (3.10 or newer) with the modules" \
+    fail "no suitable Python: expected 3.11 or newer with the modules" \
         "venv and ensurepip, got $(python3 --version 2>/dev/null || echo 'no python3')." \
         "On Debian and Ubuntu: apt install python3-venv. A Python elsewhere can be" \
         "named: RIDE_MM_PYTHON=/path/to/python3.11"
@@ -68,9 +68,9 @@ find_environment() {
     local stack=$1 active held='' folder
     if [[ -n ${VIRTUAL_ENV:-} && -x $VIRTUAL_ENV/bin/python ]]; then
         active=$VIRTUAL_ENV/bin/python
-        "$active" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail \
+        "$active" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail \
             "the active environment $VIRTUAL_ENV has $("$active" --version 2>&1)," \
-            "but ride_mm needs Python 3.10 or newer; deactivate it, then repeat"
+            "but ride_mm needs Python 3.11 or newer; deactivate it, then repeat"
         held=$(held_stack "$active")
         STACK=${stack:-${held:-openmmlab}}
         if [[ $held == "$STACK" || -z $held && $STACK == openmmlab ]]; then

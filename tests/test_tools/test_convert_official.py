@@ -97,7 +97,7 @@ def test_a_budget_is_found_for_the_checkpoint(released, tmp_path):
     target, config = convert(released['routers'], tmp_path, *options)
     arguments = [config, target, '--work-dir', tmp_path, '--mean-experts', 2]
     route_budget_main([str(argument) for argument in arguments])
-    result = json.loads((tmp_path / 'route_budget.json').read_text())
+    result = json.loads((tmp_path / 'route_budget_val.json').read_text())
     assert 1 <= result['chosen']['mean_experts'] <= 2
 
 

@@ -29,7 +29,8 @@ def budget(checkpoint: Path, folder: Path, *options: object) -> dict:
     forget_runs()
     arguments = [TWO, checkpoint, '--work-dir', folder, *options]
     route_budget_main([str(argument) for argument in arguments])
-    return json.loads((folder / 'route_budget.json').read_text())
+    data = options[options.index('--data') + 1] if '--data' in options else 'val'
+    return json.loads((folder / f'route_budget_{data}.json').read_text())
 
 
 def assert_measured(point: dict, metrics: dict) -> None:
@@ -60,7 +61,7 @@ def test_the_thresholds_chosen_do_what_was_said(stage_two, tmp_path, capsys, mor
     said = capsys.readouterr().out
     assert 'Thresholds are set on val_dataloader (Digits, test): 300 images' in said
     assert 'WARNING: these are the test images' in said
-    picture = (tmp_path / 'route_budget.png').read_bytes()
+    picture = (tmp_path / 'route_budget_val.png').read_bytes()
     assert picture.startswith(b'\x89PNG')
 
 
@@ -228,7 +229,7 @@ def test_thresholds_and_options_of_the_config_are_respected(
         + ['--out-config', str(out), '--out-checkpoint', str(checkpoint)]
         + ['--cfg-options', 'test_dataloader.batch_size=50']
     )
-    result = json.loads((tmp_path / 'route_budget.json').read_text())
+    result = json.loads((tmp_path / 'route_budget_val.json').read_text())
     assert result['present']['source'] == 'config'
     assert result['present']['mean_experts'] == 1
     assert 'go before those in a checkpoint' in capsys.readouterr().out
@@ -245,7 +246,7 @@ def test_the_training_s_own_config_stays(stage_two, tmp_path, monkeypatch):
     route_budget_main([TWO, str(stage_two)])
     metrics_of(stage_two, dumped.parent, 'model.head.thresholds=1')
     assert dumped.read_text() == '# of the training'
-    assert (dumped.parent / 'route_budget' / 'route_budget.json').is_file()
+    assert (dumped.parent / 'route_budget' / 'route_budget_val.json').is_file()
 
 
 @pytest.mark.slow

@@ -244,10 +244,12 @@ def report(
         one_for_each_router=[plain(point) for point in frontier],
         chosen=chosen and plain(chosen),
     )
-    write_json(content, folder / 'route_budget.json')
-    plot_routing(folder / 'route_budget.png', sweep, frontier, reference, chosen)
-    print(f'Figures: {folder / "route_budget.json"}')
-    print(f'Picture: {folder / "route_budget.png"}')
+    figures, picture = (
+        folder / f'route_budget_{args.data}.{kind}' for kind in ('json', 'png')
+    )
+    write_json(content, figures)
+    plot_routing(picture, sweep, frontier, reference, chosen)
+    print(f'Figures: {figures}\nPicture: {picture}')
     if chosen is not None:
         write_choice(chosen, cfg, args, data)
         if source == 'config' and args.out_checkpoint is not None:
