@@ -60,6 +60,8 @@ def check_outputs(
 
 
 def _check_folder(option: str, folder: str, taken: Mapping[str, str]) -> None:
+    if not folder:
+        raise UsageError(f"{option}: expected a folder's name, got ''")
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise UsageError(f'{option}: expected a folder, got the file {folder}')
     _check_writable(option, Path(folder))
@@ -111,6 +113,14 @@ def write_json(content: Any, path: str | Path | None) -> None:
     if path is not None:
         text = json.dumps(_plain(content), indent=2, allow_nan=False)
         write_atomically(f'{text}\n', path)
+
+
+def read_json(path: Path) -> dict:
+    """Read what :func:`write_json` wrote; what is absent or no JSON is empty."""
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _plain(content: Any) -> Any:

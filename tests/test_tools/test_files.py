@@ -40,6 +40,19 @@ def test_is_refused(files, path, message):
         check_outputs({'--json': path}, inputs=['weights.bin', None])
 
 
+@pytest.mark.parametrize(
+    ('path', 'message'),
+    [
+        ('', "expected a folder's name, got ''"),
+        ('table.json', 'expected a folder, got the file table.json'),
+        ('table.json/x', 'expected a place to write to, got table.json'),
+    ],
+)
+def test_a_folder_is_refused(files, path, message):
+    with pytest.raises(UsageError, match=f'--out: {message}'):
+        check_outputs({}, {'--out': path})
+
+
 def test_new_files_and_earlier_results_are_no_matter(files):
     before = sorted(os.listdir(files))
     check_outputs({'--json': 'table.json', '--csv': 'new/table.csv', '--out': None})

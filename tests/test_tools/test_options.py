@@ -129,6 +129,27 @@ class TestEpochs:
         assert cfg.param_scheduler[1].milestones == [3, 4]
         assert cfg.default_hooks.reweight.reweight_epoch == 14
 
+    def test_warm_up_and_changes_of_rate(self):
+        cfg = Config(
+            dict(
+                train_cfg=dict(max_epochs=40),
+                param_scheduler=[
+                    dict(type='LinearLR', start_factor=0.5, begin=0, end=2),
+                    dict(type='MultiStepLR', milestones=[28, 36]),
+                ],
+                default_hooks=dict(reweight=dict(reweight_epoch=28)),
+            )
+        )
+        assert scale_schedule(cfg, None) == {}
+        assert scale_schedule(cfg, 40) == {}
+        assert scale_schedule(cfg, 10) == {
+            'train_cfg.max_epochs': 10,
+            'param_scheduler.0.end': 1,
+            'param_scheduler.0.start_factor': 1.0,
+            'param_scheduler.1.milestones': [7, 9],
+            'default_hooks.reweight.reweight_epoch': 7,
+        }
+
     def test_short_schedules(self):
         cfg = Config(
             {

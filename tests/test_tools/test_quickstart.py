@@ -1,188 +1,256 @@
-import argparse
-import importlib.util
+"""tools/quickstart.py: what is done is not repeated, what has changed is."""
+
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 
-from ride_mm.cli.configs.schedule import scale_schedule
+from ride_mm.cli.errors import UsageError
+from ride_mm.cli.quickstart import claim, cost, program, work
+from ride_mm.cli.quickstart.plan import plan_runs
 
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'quickstart.py'
 METRICS = {'shot_accuracy/all': 81.04, 'shot_accuracy/many': 99.5}
+COST = dict(parameters=1000, mean_experts=1, macs=2_000_000)
 CLASSES = """class_index,class_name,shots,images,correct,accuracy
 0,zero,140,30,30,100.0000
 1,one,7,30,15,50.0000
 """
+ONE_MODEL = ['train.py', 'test.py']
 
 
 @pytest.fixture
-def quickstart():
-    spec = importlib.util.spec_from_file_location('quickstart', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['quickstart'] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules['quickstart']
+def runs(tmp_path):
+    return plan_runs(tmp_path / 'w', epochs=4)
 
 
 @pytest.fixture
-def run(quickstart, tmp_path):
-    config = tmp_path / 'config.py'
-    config.write_text('train_cfg = dict(max_epochs=4)\n')
-    return quickstart.Run('CE', config, tmp_path / 'run')
+def run(runs):
+    return runs[0]
 
 
 @pytest.fixture
-def calls(quickstart, run, monkeypatch):
+def calls(monkeypatch):
     """Replace the tools by functions that write what they would."""
     calls = []
 
-    def call(tool, arguments, options, device):
+    def call(command, device):
+        tool = Path(command[1]).name
         calls.append(tool)
+        folder = Path(command[command.index('--work-dir') + 1])
         if tool == 'train.py':
-            run.checkpoint.write_text('weights')
+            last = command[command.index('--epochs') + 1]
+            (folder / f'epoch_{last}.pth').write_text(f'weights {time.time_ns()}')
         else:
-            (run.folder / 'classes.csv').write_text(CLASSES)
-            (run.folder / 'test.json').write_text(json.dumps({'metrics': METRICS}))
+            result = Path(command[command.index('--json') + 1])
+            result.with_name('classes.csv').write_text(CLASSES)
+            result.write_text(json.dumps({'metrics': METRICS}))
 
-    monkeypatch.setattr(quickstart, 'call', call)
-    monkeypatch.setattr(quickstart, 'complexity', lambda run: (1000, 1, 2_000_000))
+    monkeypatch.setattr(work, 'call', call)
     return calls
 
 
-def measure(quickstart, run, fresh=False):
-    args = argparse.Namespace(fresh=fresh, device='auto')
-    return quickstart.measure(run, '[1/1]', args)
+@pytest.fixture
+def no_cost(monkeypatch):
+    """The models are not built: their checkpoints are none."""
+    monkeypatch.setattr(program, 'cost_of', lambda run, metrics: COST)
+    speeds = {'CE': 3.0, 'RIDE': 2.0, 'RIDE, routed': 1234.5}
+    monkeypatch.setattr(program, 'speeds_of', lambda runs, folder, device: speeds)
 
 
-def test_a_second_call_reuses_everything(quickstart, run, calls):
-    first = measure(quickstart, run)
-    assert calls == ['train.py', 'test.py']
-    assert measure(quickstart, run) == first
-    assert calls == ['train.py', 'test.py']
-    assert first['metrics'] == METRICS
+def finish(run, fresh=False):
+    claim.claim(run, fresh)
+    return work.finish(run, '[1/1]', 'auto')
 
 
-def test_a_newer_checkpoint_is_tested_again(quickstart, run, calls):
-    measure(quickstart, run)
-    later = (run.folder / 'test.json').stat().st_mtime + 10
+def quickstart(*argv):
+    """Run the tool in this process and return its exit status."""
+    try:
+        program.quickstart_main([str(argument) for argument in argv])
+    except SystemExit as err:
+        return err.code
+    return 0
+
+
+def test_a_second_call_reuses_everything(run, calls):
+    assert finish(run) == METRICS
+    assert calls == ONE_MODEL
+    assert finish(run) == METRICS
+    assert calls == ONE_MODEL
+
+
+def test_a_newer_checkpoint_is_tested_again(run, calls):
+    finish(run)
+    later = (run.work_dir / 'test.json').stat().st_mtime + 10
     os.utime(run.checkpoint, (later, later))
-    measure(quickstart, run)
-    assert calls == ['train.py', 'test.py', 'test.py']
+    finish(run)
+    assert calls == [*ONE_MODEL, 'test.py']
 
 
-def test_a_result_that_was_cut_off_is_tested_again(quickstart, run, calls):
-    measure(quickstart, run)
-    (run.folder / 'test.json').write_text('{"metrics": {')
-    assert measure(quickstart, run)['metrics'] == METRICS
-    assert calls == ['train.py', 'test.py', 'test.py']
+def test_what_was_removed_is_made_again(run, calls):
+    finish(run)
+    (run.work_dir / 'classes.csv').unlink()
+    finish(run)
+    assert calls == [*ONE_MODEL, 'test.py']
+    run.checkpoint.unlink()
+    finish(run)
+    assert calls == [*ONE_MODEL, 'test.py', *ONE_MODEL]
 
 
-def test_an_interrupted_training_continues(quickstart, run, calls):
-    quickstart.claim(run, fresh=False)
-    (run.folder / 'epoch_2.pth').write_text('weights')
-    measure(quickstart, run)
-    assert calls == ['train.py', 'test.py']
-    assert (run.folder / 'epoch_2.pth').is_file()
+def test_an_interrupted_training_continues(run, calls):
+    claim.claim(run, fresh=False)
+    (run.work_dir / 'epoch_2.pth').write_text('weights')
+    finish(run)
+    assert calls == ONE_MODEL
+    assert (run.work_dir / 'epoch_2.pth').is_file()
+    assert '--resume' in run.train_command()
 
 
-def test_a_changed_config_is_trained_anew(quickstart, run, calls, capsys):
-    measure(quickstart, run)
-    run.config.write_text('train_cfg = dict(max_epochs=4)\nlr = 1\n')
-    measure(quickstart, run)
-    assert calls == ['train.py', 'test.py'] * 2
+def test_a_changed_config_is_trained_anew(run, calls, capsys):
+    finish(run)
+    finish(replace(run, content={**run.content, 'batch_size': 5}))
+    assert calls == ONE_MODEL * 2
     assert 'config or code changed' in capsys.readouterr().out
 
 
-def test_changed_code_is_trained_anew(quickstart, run, calls, monkeypatch, tmp_path):
-    package = tmp_path / 'ride_mm'
-    (package / 'models').mkdir(parents=True)
-    monkeypatch.setattr(quickstart.ride_mm, '__file__', str(package / '__init__.py'))
-    measure(quickstart, run)
-    (package / 'models' / 'head.py').write_text('a = 1\n')
-    measure(quickstart, run)
-    assert calls == ['train.py', 'test.py'] * 2
+def test_changed_code_is_trained_anew(run, calls, monkeypatch, tmp_path):
+    (tmp_path / 'models').mkdir()
+    monkeypatch.setattr(claim, 'PACKAGE', tmp_path)
+    finish(run)
+    (tmp_path / 'models' / 'head.py').write_text('a = 1\n')
+    finish(run)
+    assert calls == ONE_MODEL * 2
 
 
-def test_a_model_is_trained_anew_if_the_one_it_starts_from_is(
-    quickstart, run, calls, tmp_path
-):
-    config = tmp_path / 'router.py'
-    config.write_text('train_cfg = dict(max_epochs=4)\n')
-    routed = quickstart.Run('routed', config, tmp_path / 'routed', start=run)
-    assert routed.options == {'load_from': str(run.folder / 'epoch_4.pth')}
-    before = quickstart.fingerprint(routed)
-    assert quickstart.fingerprint(routed) == before
-    run.config.write_text('train_cfg = dict(max_epochs=4)\nlr = 1\n')
-    assert quickstart.fingerprint(routed) != before
+def test_a_model_is_trained_anew_if_the_one_it_starts_from_is(runs, calls, capsys):
+    _, ride, routed = runs
+    assert f'load_from={ride.checkpoint}' in routed.train_command()
+    finish(ride)
+    finish(routed)
+    finish(ride, fresh=True)
+    finish(routed)
+    assert calls == ONE_MODEL * 4
+    out = capsys.readouterr().out
+    assert 'RIDE, routed: config, code or starting weights changed' in out
 
 
-def test_the_mean_cost_of_a_routed_model_is_the_metric_s(
-    quickstart, run, calls, monkeypatch
-):
-    usage = {'expert_usage/mean_experts': 1.5, 'expert_usage/mean_macs': 1.25}
-    monkeypatch.setitem(METRICS, 'expert_usage/mean_macs', 1.25)
-    monkeypatch.setitem(METRICS, 'expert_usage/mean_experts', 1.5)
-    result = measure(quickstart, run)
-    assert result['metrics'].items() >= usage.items()
-    assert (result['mean_experts'], result['macs']) == (1.5, 1_250_000)
+def test_fresh_trains_anew(run, calls):
+    finish(run)
+    finish(run, fresh=True)
+    assert calls == ONE_MODEL * 2
 
 
-def test_fresh_trains_anew(quickstart, run, calls):
-    measure(quickstart, run)
-    measure(quickstart, run, fresh=True)
-    assert calls == ['train.py', 'test.py'] * 2
+def test_another_length_is_another_training_but_for_the_routers(tmp_path):
+    def names(epochs):
+        return [run.checkpoint_name for run in plan_runs(tmp_path, epochs)]
+
+    assert names(None) == ['epoch_40.pth', 'epoch_40.pth', 'epoch_10.pth']
+    assert names(20) == ['epoch_20.pth', 'epoch_20.pth', 'epoch_10.pth']
+    assert names(3) == ['epoch_3.pth'] * 3
+    assert plan_runs(tmp_path, 40) == plan_runs(tmp_path, None)
+    assert plan_runs(tmp_path, 20)[2].train_options == ()
 
 
-def test_a_folder_with_other_files_is_left_alone(quickstart, run, calls):
-    run.folder.mkdir()
-    (run.folder / 'thesis.tex').write_text('')
-    with pytest.raises(SystemExit, match='choose another --work-dir'):
-        measure(quickstart, run, fresh=True)
-    assert (run.folder / 'thesis.tex').is_file()
+def test_a_folder_with_other_files_is_left_alone(runs, calls, tmp_path):
+    folder = runs[2].work_dir
+    folder.mkdir(parents=True)
+    (folder / 'thesis.tex').write_text('')
+    status = quickstart('--work-dir', tmp_path / 'w', '--fresh')
+    assert 'one with other files; choose another --work-dir' in status
     assert calls == []
+    assert list((tmp_path / 'w').rglob('*')) == [folder, folder / 'thesis.tex']
 
 
-def test_a_tool_that_fails_is_named(quickstart):
-    with pytest.raises(SystemExit, match='train.py failed with exit status 2'):
-        quickstart.call('train.py', ['--no-such-option'], {}, 'cpu')
-
-
-def test_the_schedule_is_scaled():
-    cfg = Config(
-        dict(
-            train_cfg=dict(max_epochs=40),
-            param_scheduler=[
-                dict(type='LinearLR', start_factor=0.5, begin=0, end=2),
-                dict(type='MultiStepLR', milestones=[28, 36]),
-            ],
-            default_hooks=dict(reweight=dict(reweight_epoch=28)),
-        )
-    )
-    assert scale_schedule(cfg, None) == {}
-    assert scale_schedule(cfg, 40) == {}
-    assert scale_schedule(cfg, 10) == {
-        'train_cfg.max_epochs': 10,
-        'param_scheduler.0.end': 1,
-        'param_scheduler.0.start_factor': 1.0,
-        'param_scheduler.1.milestones': [7, 9],
-        'default_hooks.reweight.reweight_epoch': 7,
-    }
-
-
-def test_the_report_has_a_table_a_file_and_a_picture(
-    quickstart, run, calls, capsys, tmp_path
+@pytest.mark.parametrize(
+    ('argv', 'message'),
+    [
+        (['--work-dir', 'new', '--epochs', '0'], '--epochs: expected at least 1, got'),
+        (['--work-dir', ''], "--work-dir: expected a folder's name, got ''"),
+        (['--work-dir', 'file'], '--work-dir: expected a folder, got the file file'),
+    ],
+)
+def test_bad_options_are_told_before_anything_starts(
+    argv, message, calls, tmp_path, monkeypatch
 ):
-    result = measure(quickstart, run) | dict(images_per_second=1234.5)
-    quickstart.report([result], tmp_path)
-    assert json.loads((tmp_path / 'results.json').read_text()) == {'results': [result]}
-    assert (tmp_path / 'accuracy_by_class.png').is_file()
-    row = '| CE    | 81.0 | 99.5 |      - |   - |     1.00 k |       1 | 2.00 M |'
-    assert f'{row}    1,234 |' in capsys.readouterr().out.splitlines()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').write_text('')
+    assert message in quickstart(*argv)
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_a_tool_that_fails_is_named(run):
+    command = work.job_of(run).steps[0].command
+    with pytest.raises(UsageError, match='train.py failed with exit status 2'):
+        work.call([*command[:2], '--no-such-option'], 'cpu')
+
+
+def test_a_training_without_its_last_checkpoint_is_told(run, monkeypatch):
+    monkeypatch.setattr(work, 'call', lambda command, device: None)
+    with pytest.raises(UsageError, match='expected epoch_4.pth after training'):
+        finish(run)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_told(tmp_path, monkeypatch, capsys, number):
+    def interrupt(command, device):
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    monkeypatch.setattr(work, 'call', interrupt)
+    assert quickstart('--work-dir', tmp_path / 'w') == 130
+    assert 'Interrupted; the same command continues.' in capsys.readouterr().err
+    assert quickstart('--work-dir', tmp_path / 'w', '--fresh') == 130
+    assert 'the same command without --fresh continues.' in capsys.readouterr().err
+
+
+def test_the_mean_cost_of_a_routed_model_is_the_metric_s(runs, monkeypatch):
+    monkeypatch.setattr(cost, 'load_weights', lambda model, checkpoint: None)
+    full = cost.cost_of(runs[2], {})
+    assert full['mean_experts'] == 3
+    means = {'expert_usage/mean_experts': 1.5, 'expert_usage/mean_macs': 1.25}
+    mean = cost.cost_of(runs[2], means)
+    assert mean == {**full, 'mean_experts': 1.5, 'macs': 1_250_000}
+
+
+def test_the_speed_is_measured_once_for_each_checkpoint(runs, tmp_path, monkeypatch):
+    measured = []
+
+    def images_per_second(models, images, seconds):
+        measured.append(images.shape)
+        return [1.0, 2.0, 3.0]
+
+    monkeypatch.setattr(cost, 'load_weights', lambda model, checkpoint: None)
+    monkeypatch.setattr(cost, 'images_per_second', images_per_second)
+    for run in runs:
+        run.work_dir.mkdir(parents=True)
+        run.checkpoint.write_text('weights')
+    speeds = {'CE': 1.0, 'RIDE': 2.0, 'RIDE, routed': 3.0}
+    assert cost.speeds_of(runs, tmp_path, 'cpu') == speeds
+    assert cost.speeds_of(runs, tmp_path, 'cpu') == speeds
+    assert measured == [(300, 3, 16, 16)]
+    os.utime(runs[1].checkpoint, (1, 1))
+    assert cost.speeds_of(runs, tmp_path, 'cpu') == speeds
+    assert len(measured) == 2
+
+
+def test_the_report_has_a_table_a_file_and_a_picture(calls, no_cost, capsys, tmp_path):
+    folder = tmp_path / 'w'
+    assert quickstart('--work-dir', folder, '--epochs', '4') == 0
+    assert calls == ONE_MODEL * 3
+    results = json.loads((folder / 'results.json').read_text())['results']
+    assert [result['name'] for result in results] == ['CE', 'RIDE', 'RIDE, routed']
+    assert results[0].items() >= {'metrics': METRICS, **COST}.items()
+    assert (folder / 'accuracy_by_class.png').is_file()
+    out = capsys.readouterr().out
+    assert '[2/3] Training RIDE for 4 epochs: ' in out
+    row = '| RIDE, routed | 81.0 | 99.5 |      - |   - |     1.00 k |       1 |'
+    assert f'{row} 2.00 M |    1,234 |' in out.splitlines()
 
 
 @pytest.mark.slow
