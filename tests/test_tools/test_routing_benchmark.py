@@ -18,9 +18,9 @@ from ride_mm.analysis.routing.speed import (
 from ride_mm.analysis.timing import MIN_ROUNDS, time_in_turns
 from ride_mm.cli.benchmarks.routing import (
     COLUMNS,
-    benchmark_main,
     is_distinct,
     left_out,
+    routing_benchmark_main,
 )
 from ride_mm.engine.checkpoint_io import write_atomically
 from ride_mm.models import RIDEClassifier
@@ -155,7 +155,7 @@ def test_what_rounds_to_none_or_all_of_a_batch_is_left_out():
 
 def run(capsys, *options: str) -> tuple[str, str]:
     """Output and progress of a short run."""
-    benchmark_main([CONFIG, '--seconds', '0.001', '--return-memory', *options])
+    routing_benchmark_main([CONFIG, '--seconds', '0.001', '--return-memory', *options])
     return capsys.readouterr()
 
 
@@ -269,7 +269,7 @@ def test_options_are_refused_before_anything_is_measured(
 )
 def test_configs_without_routers_are_refused(config: str, message: str):
     with pytest.raises(SystemExit) as raised:
-        benchmark_main([config, *one_cell()])
+        routing_benchmark_main([config, *one_cell()])
     assert message in str(raised.value)
 
 

@@ -2,15 +2,35 @@
 
 import argparse
 import math
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from ...utils.machine import machine_name
 from ..errors import UsageError
 from ..files import check_outputs
+from ..program import run_main
 
 FEW_ROUNDS = 10
+
+
+def run_benchmark(
+    benchmark: Callable[[argparse.Namespace, str], object],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+) -> None:
+    """Run a program of ``tools/benchmarks/``.
+
+    Args:
+        benchmark: Gets the options and the command that the user called.
+        parser: Of the options, with the program's name.
+        argv: The options, None for those of the program.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    command = shlex.join(['python', f'tools/benchmarks/{parser.prog}', *argv])
+    run_main(lambda args: benchmark(args, command), parser, argv)
 
 
 def add_benchmark_options(
@@ -61,6 +81,20 @@ def check_benchmark_options(args: argparse.Namespace) -> None:
 def tell(message: str) -> None:
     """Say how far it is, beside the table that is the output."""
     print(message, file=sys.stderr, flush=True)
+
+
+def machine_heading(device: torch.device) -> dict[str, object]:
+    """What computes, for the heading of a table."""
+    return {
+        'machine': machine_name(device),
+        'threads': torch.get_num_threads(),
+        'torch': torch.__version__,
+    }
+
+
+def heading_text(heading: Mapping[str, object]) -> str:
+    """Lay out a heading, a line for each entry."""
+    return '\n'.join(f'{name}: {value}' for name, value in heading.items())
 
 
 def rounds_note(rows: Sequence[dict], first: str) -> str:

@@ -2,8 +2,6 @@
 
 import argparse
 import os
-import shlex
-import sys
 import time
 from collections.abc import Sequence
 from copy import deepcopy
@@ -20,8 +18,8 @@ from ...utils.wrapped import innermost_dataset, wrapped_datasets
 from ..configs.loading import add_config_options, load_config
 from ..errors import UsageError
 from ..files import check_outputs, write_json
-from ..program import run_main
 from ..runs.runner import set_dataloader_defaults
+from .common import heading_text, run_benchmark
 
 COLUMNS = ('workers', 'images/s', 'ms per batch')
 SPLITS = ('train', 'val', 'test')
@@ -31,9 +29,7 @@ REPEATS = 10
 
 def data_benchmark_main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``tools/benchmarks/data.py``."""
-    argv = sys.argv[1:] if argv is None else argv
-    command = shlex.join(['python', 'tools/benchmarks/data.py', *argv])
-    run_main(lambda args: benchmark(args, command), make_parser(), argv)
+    run_benchmark(benchmark, make_parser(), argv)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -103,7 +99,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         'command': command,
     }
     result = heading | {'loaders': rows, 'pipeline_seconds': steps}
-    print('\n'.join(f'{key}: {value}' for key, value in heading.items()))
+    print(heading_text(heading))
     table = [
         (
             str(row['workers']),

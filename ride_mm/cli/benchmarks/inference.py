@@ -2,9 +2,7 @@
 
 import argparse
 import copy
-import shlex
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -21,17 +19,18 @@ from ...analysis.timing import time_in_turns
 from ...models.classifiers import RIDEClassifier
 from ...models.compiled import compile_for_inference
 from ...utils.freed_memory import keep_freed_memory
-from ...utils.machine import machine_name
 from ..configs.loading import add_config_options, load_config
 from ..configs.network import build_model, image_size
 from ..errors import UsageError
 from ..files import write_json
-from ..program import run_main
 from .common import (
     add_benchmark_options,
     check_benchmark_options,
+    heading_text,
+    machine_heading,
     pick_device,
     rounds_note,
+    run_benchmark,
     tell,
 )
 
@@ -41,9 +40,7 @@ OURS = ('ride_mm', 'ride_mm, BatchNorm folded', 'ride_mm, compiled')
 
 def inference_benchmark_main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``tools/benchmarks/inference.py``."""
-    argv = sys.argv[1:] if argv is None else argv
-    command = shlex.join(['python', 'tools/benchmarks/inference.py', *argv])
-    run_main(lambda args: benchmark(args, command), make_parser(), argv)
+    run_benchmark(benchmark, make_parser(), argv)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -122,14 +119,12 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         rows += measure(some, size, peak, seconds, device)
     heading = {
         'images': f'{channels} x {side[0]} x {side[1]}',
-        'machine': machine_name(device),
-        'threads': torch.get_num_threads(),
-        'torch': torch.__version__,
+        **machine_heading(device),
         'command': command,
     }
     result = heading | {'rows': rows}
-    lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
-    print(f'{lines}\n\n{format_table(COLUMNS, [_cells(row) for row in rows])}')
+    table = format_table(COLUMNS, [_cells(row) for row in rows])
+    print(f'{heading_text(heading)}\n\n{table}')
     print(f'\n{rounds_note(rows, "the first row of its batch size")}')
     write_json(result, args.json)
     return result

@@ -1,8 +1,6 @@
 """What routing saves in time, as a table: ``tools/benchmarks/routing.py``."""
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,16 +19,17 @@ from ...engine.checkpoint_io import (
 from ...engine.hooks.fit_check import misfits, named, without_router
 from ...models.classifiers import RIDEClassifier
 from ...utils.freed_memory import keep_freed_memory
-from ...utils.machine import machine_name
 from ..configs.loading import add_config_options, load_config
 from ..configs.network import build_model, image_size
 from ..errors import UsageError
 from ..files import existing_file, write_json
-from ..program import run_main
 from .common import (
     add_benchmark_options,
     check_benchmark_options,
+    heading_text,
+    machine_heading,
     pick_device,
+    run_benchmark,
     tell,
 )
 
@@ -48,11 +47,9 @@ COLUMNS = (
 )
 
 
-def benchmark_main(argv: Sequence[str] | None = None) -> None:
+def routing_benchmark_main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``tools/benchmarks/routing.py``."""
-    argv = sys.argv[1:] if argv is None else argv
-    command = shlex.join(['python', 'tools/benchmarks/routing.py', *argv])
-    run_main(lambda args: benchmark(args, command), make_parser(), argv)
+    run_benchmark(benchmark, make_parser(), argv)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -128,9 +125,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         'config': Path(args.config).stem,
         'weights': args.checkpoint or 'random',
         'images': list(shape),
-        'machine': machine_name(device),
-        'threads': torch.get_num_threads(),
-        'torch': torch.__version__,
+        **machine_heading(device),
         'BatchNorm': 'folded' if args.fuse_conv_bn else 'as trained',
         'freed memory': 'kept' if kept else 'left to the C library',
         'command': command,
@@ -269,8 +264,7 @@ def report(
     ``time`` and ``MACs`` are those of the routed model over those with all experts.
     """
     images = ' x '.join(map(str, heading['images']))
-    heading = heading | {'images': images}
-    lines = [f'{name}: {value}' for name, value in heading.items()]
+    heading = heading_text(heading | {'images': images})
     rows = [
         (
             str(speed.batch_size),
@@ -286,5 +280,5 @@ def report(
         )
         for speed in speeds
     ]
-    parts = ['\n'.join(lines), format_table(COLUMNS, rows), '\n'.join(notes)]
+    parts = [heading, format_table(COLUMNS, rows), '\n'.join(notes)]
     return '\n\n'.join(part for part in parts if part)

@@ -1,9 +1,7 @@
 """The speed of training, by parts and side by side: ``tools/benchmarks/train.py``."""
 
 import argparse
-import shlex
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,19 +15,20 @@ from ...analysis.speed import PARTS, peak_memory, time_operators, time_parts
 from ...analysis.tables import ABSENT, format_table
 from ...analysis.timing import time_in_turns
 from ...utils.freed_memory import keep_freed_memory
-from ...utils.machine import machine_name
 from ..configs.checks import check_settings
 from ..configs.loading import add_config_options, load_config
 from ..configs.network import image_size
 from ..configs.options import OptionsAction, merge_options
 from ..errors import UsageError
 from ..files import write_json
-from ..program import run_main
 from .common import (
     add_benchmark_options,
     check_benchmark_options,
+    heading_text,
+    machine_heading,
     pick_device,
     rounds_note,
+    run_benchmark,
     tell,
 )
 from .train_candidates import Candidate, from_data, from_random_images
@@ -43,9 +42,7 @@ OPERATOR_COLUMNS = ('', 'operator', 'ms', 'of all, %', 'calls')
 
 def train_benchmark_main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``tools/benchmarks/train.py``."""
-    argv = sys.argv[1:] if argv is None else argv
-    command = shlex.join(['python', 'tools/benchmarks/train.py', *argv])
-    run_main(lambda args: benchmark(args, command), make_parser(), argv)
+    run_benchmark(benchmark, make_parser(), argv)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -151,15 +148,13 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     heading = {
         'images': f'{side[0]} x {side[1]}',
         'batch size': cfg.train_dataloader.batch_size,
-        'machine': machine_name(device),
-        'threads': torch.get_num_threads(),
-        'torch': torch.__version__,
+        **machine_heading(device),
         'freed memory': 'left to the C library' if args.return_memory else 'kept',
         'command': command,
     }
     result = heading | {'rows': rows}
-    lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
-    print(f'{lines}\n\n{format_table(COLUMNS, [cells(row) for row in rows])}')
+    table = format_table(COLUMNS, [cells(row) for row in rows])
+    print(f'{heading_text(heading)}\n\n{table}')
     print(f'\n{rounds_note(rows, "the first row")}')
     if args.operators:
         operators = [line for row in rows for line in operator_cells(row)]

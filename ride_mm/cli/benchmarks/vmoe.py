@@ -3,8 +3,6 @@
 import argparse
 import itertools
 import re
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -16,14 +14,15 @@ from ...analysis.routing.speed import HALF
 from ...analysis.tables import format_table
 from ...models.layers.moe import expert_capacity
 from ...utils.freed_memory import keep_freed_memory
-from ...utils.machine import machine_name
 from ..errors import UsageError
 from ..files import write_json
-from ..program import run_main
 from .common import (
     add_benchmark_options,
     check_benchmark_options,
+    heading_text,
+    machine_heading,
     pick_device,
+    run_benchmark,
     tell,
 )
 
@@ -36,9 +35,7 @@ COLUMNS = (
 
 def vmoe_benchmark_main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``tools/benchmarks/vmoe.py``."""
-    argv = sys.argv[1:] if argv is None else argv
-    command = shlex.join(['python', 'tools/benchmarks/vmoe.py', *argv])
-    run_main(lambda args: benchmark(args, command), make_parser(), argv)
+    run_benchmark(benchmark, make_parser(), argv)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -135,14 +132,12 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         )
     heading = {
         'images': args.images,
-        'machine': machine_name(device),
-        'threads': torch.get_num_threads(),
-        'torch': torch.__version__,
+        **machine_heading(device),
         'command': command,
     }
     result = heading | {'rows': rows}
-    lines = '\n'.join(f'{name}: {value}' for name, value in heading.items())
-    print(f'{lines}\n\n{format_table(COLUMNS, [_cells(row) for row in rows])}')
+    table = format_table(COLUMNS, [_cells(row) for row in rows])
+    print(f'{heading_text(heading)}\n\n{table}')
     write_json(result, args.json)
     return result
 
