@@ -1,4 +1,4 @@
-"""The labelled images on which thresholds are set."""
+"""The labelled images on which thresholds are set, and what is recorded of them."""
 
 import argparse
 from copy import deepcopy
@@ -6,6 +6,7 @@ from copy import deepcopy
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
+from ...analysis.routing import RoutingCost, RoutingRecords, routing_records
 from ...evaluation import RoutingRecorder
 from ...utils.wrapped import innermost_config, wrapped_datasets
 from ..errors import UsageError
@@ -84,6 +85,35 @@ def describe_data(
         f'{args.data}_dataloader ({inner.type}{of}): {len(recorder.labels):,} images, '
         f'{args.weight} counting equally'
     )
+
+
+def records_of(
+    recorder: RoutingRecorder, args: argparse.Namespace
+) -> tuple[RoutingRecords, RoutingCost]:
+    """Records and costs, in the form of the analysis.
+
+    Raises:
+        UsageError: If class counts or costs are not known.
+    """
+    if recorder.class_counts is None:
+        raise UsageError(
+            f'{args.checkpoint}: expected the class counts of the training set in it, '
+            'for the shots, got none'
+        )
+    if recorder.costs is None or recorder.plain_macs is None:
+        raise UsageError(
+            'expected ExpertCostHook in default_hooks to measure the multiply-adds of '
+            'experts and plain network, got none of it; does the log say why?'
+        )
+    records = routing_records(
+        recorder.labels,
+        recorder.correct,
+        recorder.scores,
+        recorder.class_counts,
+        args.weight,
+    )
+    macs = recorder.costs.of_experts_used().tolist()
+    return records, RoutingCost(macs, recorder.plain_macs)
 
 
 def _images(dataset: ConfigDict) -> dict:

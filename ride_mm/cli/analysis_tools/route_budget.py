@@ -12,13 +12,10 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from ...analysis.routing import (
-    RoutingCost,
-    RoutingRecords,
     choose_thresholds,
     evaluate_thresholds,
     plot_routing,
     probability_to_threshold,
-    routing_records,
     sweep_one_threshold,
     sweep_router_thresholds,
 )
@@ -36,7 +33,7 @@ from ..runs.runner import (
     set_dataloader_defaults,
     unnamed,
 )
-from .budget_data import describe_data, trained_on, use_data
+from .budget_data import describe_data, records_of, trained_on, use_data
 from .budget_output import BUDGETS, budget_of, plain, table_of, write_choice
 
 
@@ -272,32 +269,3 @@ def present_thresholds(
     stored = load_checkpoint_file(args.checkpoint)
     stored = stored.get('state_dict', stored).get(THRESHOLDS)
     return 'checkpoint', [0.0] * routers if stored is None else stored.tolist()
-
-
-def records_of(
-    recorder: RoutingRecorder, args: argparse.Namespace
-) -> tuple[RoutingRecords, RoutingCost]:
-    """Records and costs, in the form of the analysis.
-
-    Raises:
-        UsageError: If class counts or costs are not known.
-    """
-    if recorder.class_counts is None:
-        raise UsageError(
-            f'{args.checkpoint}: expected the class counts of the training set in it, '
-            'for the shots, got none'
-        )
-    if recorder.costs is None or recorder.plain_macs is None:
-        raise UsageError(
-            'expected ExpertCostHook in default_hooks to measure the multiply-adds of '
-            'experts and plain network, got none of it; does the log say why?'
-        )
-    records = routing_records(
-        recorder.labels,
-        recorder.correct,
-        recorder.scores,
-        recorder.class_counts,
-        args.weight,
-    )
-    macs = recorder.costs.of_experts_used().tolist()
-    return records, RoutingCost(macs, recorder.plain_macs)
