@@ -54,7 +54,7 @@ def imbalanced_counts(
         raise ValueError(
             f'{kind} imbalance with n_max={n_max} and factor={factor} leaves no image '
             f'of {len(empty)} of {num_classes} classes, the first is {empty[0]}: '
-            f'expected n_max >= factor'
+            f'expected a larger n_max, or a smaller factor'
         )
     return counts
 

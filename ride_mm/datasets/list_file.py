@@ -125,6 +125,7 @@ class LTListFile(BaseDataset):
     ) -> None:
         if not ann_file:
             raise ValueError(f'ann_file: expected a list file, got {ann_file!r}')
+        ann_file, data_root = map(os.path.expanduser, (ann_file, data_root))
         if probe < 0:
             raise ValueError(f'probe: expected a number >= 0, got {probe}')
         if classes is None:

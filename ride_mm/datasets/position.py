@@ -1,8 +1,8 @@
 """Randomness as a function of position, so that a resumed run equals a straight one.
 
 Augmentation is seeded by (seed, epoch, index) and everything that happens to a batch
-by (seed, epoch, iteration). Neither depends on how often a generator was used before,
-on the number of workers, or on where a run was interrupted.
+by (seed, epoch, iteration, process). Neither depends on how often a generator was used
+before, on the number of workers, or on where a run was interrupted.
 """
 
 import random

@@ -67,8 +67,9 @@ class LTTableFile(LTListFile):
         if classes is None:
             classes = (metainfo or {}).get('classes')
         if classes is None and num_classes is None:
-            path = os.path.join(data_root, ann_file) if ann_file else ''
-            if path:
+            if ann_file:
+                root, table = map(os.path.expanduser, (data_root, ann_file))
+                path = os.path.join(root, table)
                 classes = class_names(read_table(path, *self.columns)[1])
         super().__init__(
             ann_file=ann_file,

@@ -162,7 +162,7 @@ def compile_with(function: Callable, options: Mapping[str, object]) -> Callable:
 
 @contextmanager
 def graph_settings(on_cpu: bool) -> Iterator[None]:
-    """On a CPU let the backward pass compute anew what is needed far from where it was.
+    """On a CPU let the backward pass recompute values used far from their origin.
 
     Else masks of ReLU are kept as booleans, which compiled code for CPUs takes long to
     write and read.

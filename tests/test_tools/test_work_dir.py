@@ -20,7 +20,7 @@ from ride_mm.cli.runs.work_dir import (
 # Holds the lock, starts a worker, says so and waits to be killed.
 HOLDER = """
 import multiprocessing, sys, time
-from ride_mm.cli.work_dir import locked
+from ride_mm.cli.runs.work_dir import locked
 with locked(sys.argv[1]):
     multiprocessing.get_context('fork').Process(target=time.sleep, args=(30,)).start()
     print('held', flush=True)

@@ -36,7 +36,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Train a plain network, RIDE and its routers on long-tailed '
         'digits; compare them.',
-        epilog='A second call reuses what is there, an interrupted one continues.',
+        epilog='A second call reuses what is there, an interrupted one continues. '
+        'Another --epochs discards the earlier results in the same --work-dir.',
         allow_abbrev=False,
         prog='quickstart.py',
     )

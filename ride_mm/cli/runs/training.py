@@ -63,8 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
         nargs='?',
         const='auto',
         choices=('auto', *PRECISIONS),
-        help='mixed precision: bf16, or fp16 with a dynamic loss scale (default: bf16, '
-        'but fp16 on a GPU that has no bf16)',
+        help='train in mixed precision: bf16, or fp16 with a dynamic loss scale; '
+        'without a value bf16, but fp16 on a GPU that has no bf16',
     )
     parser.add_argument(
         '--compile',

@@ -17,11 +17,19 @@ def count_classes(dataset) -> np.ndarray:
     """Training images of each class of a dataset, (C,).
 
     Raises:
-        ValueError: If a label is not a class index, or a class has no image.
+        ValueError: If a label is not a class index, a class has no image, or the
+            dataset does not tell its labels.
     """
     counts = getattr(dataset, 'class_counts', None)
     if counts is not None:
         return np.asarray(counts)
+    if not hasattr(dataset, 'get_gt_labels'):
+        raise ValueError(
+            'train_dataloader.dataset: expected LongTailed or a data set of MMPretrain '
+            f'with get_gt_labels, got {type(dataset).__name__}; a wrapper goes inside: '
+            f"dict(type='LongTailed', dataset=dict(type='{type(dataset).__name__}', "
+            '...))'
+        )
     return class_counts_of(dataset.get_gt_labels(), dataset.CLASSES)
 
 
@@ -30,9 +38,10 @@ class ClassCountsHook(Hook):
     """Hands the training set's class counts to modules and metrics.
 
     Before training every module with ``set_class_counts`` receives them from the
-    dataset's labels; there they live in buffers, hence in the checkpoint. Before
-    validation and test, metrics with ``set_class_counts`` receive them from the first
-    such buffer, so that testing does not need the training set. Training on a data set
+    dataset's labels, unless its config has ``class_counts``; there they live in
+    buffers, hence in the checkpoint. Before validation and test, metrics with
+    ``set_class_counts`` receive them from the first such buffer, so that testing does
+    not need the training set. Training on a data set
     with an empty class, or with another number of classes than a module's, is refused
     before the first batch.
     """
@@ -43,7 +52,8 @@ class ClassCountsHook(Hook):
         """Count the training set and hand the counts to the model."""
         self._counts = count_classes(runner.train_dataloader.dataset)
         for _, module in modules_wanting_class_counts(runner.model):
-            module.set_class_counts(self._counts.tolist())
+            if not getattr(module, 'class_counts_are_given', False):
+                module.set_class_counts(self._counts.tolist())
 
     def before_val(self, runner: Runner) -> None:
         """Hand the counts to the metrics of the validation."""

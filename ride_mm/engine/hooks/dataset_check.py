@@ -125,11 +125,12 @@ def sample_keys(dataset: Any) -> np.ndarray:
     folders = getattr(source, 'data_prefix', None) or {}
     parts = type(source).__name__, getattr(source, 'split', ''), *folders.values()
     where = ' '.join(str(part) for part in parts if part)
+    places = getattr(dataset, 'indices', range(len(dataset)))
     infos = (dataset.get_data_info(i) for i in range(len(dataset)))
     return np.array(
         [
-            info.get('img_path') or f'{where} image {info.get("official_index", i)}'
-            for i, info in enumerate(infos)
+            info.get('img_path') or f'{where} image {info.get("official_index", place)}'
+            for place, info in zip(places, infos, strict=True)
         ]
     )
 

@@ -33,8 +33,8 @@ class LTEMAHook(EMAHook):
             average that has none.
         ema_type: Of MMEngine's averages, ``'ExponentialMovingAverage'``,
             ``'MomentumAnnealingEMA'`` or ``'StochasticWeightAverage'``.
-        begin_epoch: Average from this 1-based epoch on, of copies before; not together
-            with ``begin_iter``.
+        begin_epoch: First epoch, counted from 1, whose weights are averaged; until then
+            the average is a copy of the model. Not together with ``begin_iter``.
         begin_iter: The same in iterations.
         **kwargs: Of MMEngine's averages, such as ``interval``.
     """
@@ -116,8 +116,7 @@ class LTEMAHook(EMAHook):
     def before_val_epoch(self, runner: Runner) -> None:
         """Validate the average, once there is one."""
         self._share_statistics()
-        self._take_other_buffers()
-        self._swap_ema_parameters()
+        self._use_average()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Save the average, and what training goes on with."""
@@ -126,8 +125,7 @@ class LTEMAHook(EMAHook):
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Test the average; a checkpoint has it as its ``state_dict``."""
-        self._take_other_buffers()
-        self._swap_ema_parameters()
+        self._use_average()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Resume the average.
@@ -150,6 +148,11 @@ class LTEMAHook(EMAHook):
         """Whether there is an average, and not just a copy."""
         model = getattr(self, 'ema_model', None)
         return model is not None and bool(model.steps > 0)
+
+    def _use_average(self) -> None:
+        if self._averages:
+            self._take_other_buffers()
+            super()._swap_ema_parameters()
 
     def _swap_ema_parameters(self) -> None:
         if self._averages:

@@ -12,8 +12,8 @@ from ...utils.listing import first_few
 from ..checkpoint_io import CheckpointError
 from .bare_model import bare_model
 
-# May be missing or differ: known without the checkpoint, needed for training only, or
-# sized later.
+# These may be missing or have another shape: the run knows them anyway, only training
+# needs them, or their size is set later.
 OPTIONAL = ('class_counts', 'num_batches_tracked', '.bank')
 # Known without the checkpoint, too: 0.5, unless it says otherwise.
 THRESHOLDS = 'head.threshold_logits'

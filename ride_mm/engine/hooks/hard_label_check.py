@@ -35,8 +35,7 @@ class HardLabelCheckHook(Hook):
         if makers and losses:
             raise ValueError(
                 f'{losses}: expected hard labels, got soft ones from the data '
-                f"preprocessor's {' and '.join(makers)}; leave that out or use a loss "
-                'that accepts soft labels, such as CrossEntropyLoss or LDAMLoss'
+                f"preprocessor's {' and '.join(makers)}; leave that out"
             )
         measured = declaring(model, 'cal_acc')
         if makers and measured:

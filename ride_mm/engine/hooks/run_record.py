@@ -18,9 +18,9 @@ from mmpretrain.registry import HOOKS
 
 from ...models.compiled import trains_compiled
 from ...utils.machine import machine_name
-from ...utils.wrapped import wrapped_datasets
 from ..checkpoint_io import write_atomically
 from .bare_model import bare_model
+from .schedule_guard import subset_hash_of
 
 FILE = 'run.json'
 PACKAGES = ('torch', 'mmengine', 'mmpretrain', 'ride_mm')
@@ -44,7 +44,8 @@ class RunRecordHook(Hook):
       holds them in memory.
     """
 
-    # After the checkpoint: no epoch is claimed that is not saved. After what compiles.
+    # After the checkpoint hook, so that only saved epochs are recorded, and after
+    # CompileHook.
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
@@ -150,8 +151,7 @@ def _installed(name: str) -> str:
 
 def describe_images(dataset: Any) -> dict[str, Any]:
     """Number of images, hash of the subset, hash of the pixels in memory."""
-    parts = list(wrapped_datasets(dataset))
-    subset = next((part.hash for part in parts if hasattr(part, 'hash')), None)
+    subset = subset_hash_of(dataset)
     return {'number': len(dataset), 'subset': subset, 'images': hash_images(dataset)}
 
 

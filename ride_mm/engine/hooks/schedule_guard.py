@@ -52,7 +52,7 @@ def describe_training(runner: Runner) -> dict:
         'training_images': len(loader.dataset),
         'steps_per_epoch': len(loader),
         'class_counts': _class_counts(loader.dataset),
-        'subset_hash': _subset_hash(loader.dataset),
+        'subset_hash': subset_hash_of(loader.dataset),
         'hooks': {
             type(hook).__name__: settings
             for hook in runner.hooks
@@ -118,7 +118,8 @@ def _class_counts(dataset: Any) -> list[int]:
     return []
 
 
-def _subset_hash(dataset: Any) -> str | None:
+def subset_hash_of(dataset: Any) -> str | None:
+    """The hash that says which images a dataset has, if any wrapper knows it."""
     for one in wrapped_datasets(dataset):
         subset = getattr(one, 'hash', None)
         if isinstance(subset, str):

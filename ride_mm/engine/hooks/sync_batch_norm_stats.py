@@ -27,7 +27,8 @@ class SyncBatchNormStatsHook(Hook):
     goes on as if never interrupted. Layers in eval mode are skipped, because the mean
     of equal numbers may differ from them by rounding. So are other buffers (class
     counts, numbers of batches), which are equal in all processes by construction;
-    MMEngine's SyncBuffersHook would round them.
+    MMEngine's SyncBuffersHook would round them. A checkpoint in the middle of an epoch
+    (``by_epoch=False``) has the statistics of the first process.
     """
 
     priority = 'NORMAL'

@@ -46,7 +46,8 @@ class VMoE(VisionTransformer):
         patch_size: Size of a patch, which divides that of the images.
         in_channels: Channels of the images.
         moe: ``blocks`` (of :func:`moe_blocks`, ``'every-2'`` by default) and the
-            settings of :class:`MoELayer`; None for a dense network.
+            settings of :class:`MoELayer` but for channels, ``tanh_gelu`` and
+            ``dropout_layer``, which the backbone sets; None for a dense network.
         pool: ``'token'`` takes the class token, ``'gap'`` the mean of the
             patches, ``'map'`` asks a probe.
         pos_embed: ``'learned'``, ``'sincos2d'`` or ``'none'``.

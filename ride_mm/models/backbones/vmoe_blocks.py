@@ -17,9 +17,9 @@ def moe_blocks(blocks: str | Sequence[int], num_layers: int) -> tuple[int, ...]:
     """Numbers, from 0, of the blocks with experts.
 
     Args:
-        blocks: ``'every-n'`` is each n-th block, the n-th first; ``'last-n'`` are the
-            last n of every second block, as the authors' "Last 2"; or the numbers,
-            none for a dense network.
+        blocks: ``'every-n'`` are blocks n-1, 2n-1, ...; ``'last-n'`` are the last n of
+            blocks 1, 3, 5, ..., as the authors' "Last 2"; or the numbers, none for a
+            dense network.
         num_layers: Number of blocks.
 
     Raises:

@@ -35,7 +35,8 @@ class AuxiliaryLossMixin:
             for report in found:
                 _check_gradient(report)
             losses['loss_moe'] = sum(report.loss.mean() for report in found)
-        for name in reports[0].terms:
+        # A layer in eval mode has no noise, thus fewer terms.
+        for name in dict.fromkeys(name for report in reports for name in report.terms):
             values = [
                 report.terms[name].detach().mean()
                 for report in reports

@@ -93,9 +93,18 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
         self.diversity_loss = (
             MODELS.build(diversity) if isinstance(diversity, dict) else diversity
         )
+        self._check_reduction()
         self._check_margin_scale(scale if classifier == 'cosine' else 1.0)
         self.init_class_counts(num_classes, class_counts)
-        self._allocate_class_counts()
+        self._allocate_class_counts(class_counts)
+
+    def _check_reduction(self) -> None:
+        reduction = getattr(self.loss_module, 'reduction', 'mean')
+        if reduction != 'mean':
+            raise ValueError(
+                f"{type(self.loss_module).__name__}: expected reduction='mean', of "
+                f"which the experts' sum is the loss, got {reduction!r}"
+            )
 
     def _check_margin_scale(self, scale: float) -> None:
         margin_scale = getattr(self.loss_module, 'scale', scale)
@@ -105,10 +114,10 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
                 f"classifier's logits, {scale}, got scale={margin_scale}"
             )
 
-    def _allocate_class_counts(self) -> None:
+    def _allocate_class_counts(self, class_counts: Sequence[int] | None) -> None:
         for name, module in modules_wanting_class_counts(self):
             if name and len(module.class_counts) == 0:
-                module.init_class_counts(self.num_classes)
+                module.init_class_counts(self.num_classes, class_counts)
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Stack the experts' pooled features, E times (N, D), to (E, N, D).

@@ -13,7 +13,8 @@ TANH_GELU = dict(type='GELU', approximate='tanh')
 class QKNormAttention(MultiheadAttention):
     """Self-attention whose queries and keys are normalised in each head.
 
-    Arguments are those of MMPretrain's ``MultiheadAttention``.
+    Arguments are those of MMPretrain's ``MultiheadAttention``, of which ``qk_scale``,
+    ``v_shortcut`` and ``use_layer_scale`` change nothing here.
     """
 
     def __init__(self, *args, **kwargs) -> None:

@@ -12,10 +12,12 @@ class ClassCountsMixin:
     A module that inherits from this declares that it wants the counts;
     ``ClassCountsHook`` finds it by walking the modules and calls
     :meth:`set_class_counts`. The counts live in a persistent buffer, hence in the
-    checkpoint, so that testing and later stages do not need the training set.
+    checkpoint, so that testing and later stages do not need the training set. Counts
+    that the config gives stay, whatever the training set or a checkpoint has.
     """
 
     class_counts: Tensor
+    class_counts_are_given = False
 
     def init_class_counts(
         self, num_classes: int = 0, class_counts: Sequence[int] | None = None
@@ -27,6 +29,7 @@ class ClassCountsMixin:
         self._counts_known = False
         if class_counts is not None:
             self.set_class_counts(class_counts)
+            self.class_counts_are_given = True
 
     def set_class_counts(self, class_counts: Sequence[int]) -> None:
         """Take the number of training images of each class, (C,).
@@ -75,7 +78,10 @@ class ClassCountsMixin:
         return self.class_counts
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        counts = state_dict.get(prefix + 'class_counts')
+        key = prefix + 'class_counts'
+        if self.class_counts_are_given and key in state_dict:
+            state_dict[key] = self.class_counts
+        counts = state_dict.get(key)
         if (
             counts is not None
             and getattr(self, 'num_classes', None) is None

@@ -15,7 +15,7 @@ from .knowledge import Knowledge
 def critic_loss(positive: Tensor, negative: Tensor) -> Tensor:
     """``-log h(T_i, S_i) - sum_j log(1 - h(T_i, S_j))``, mean over the batch.
 
-    With ``log h / (1 - h)`` as input: see :class:`CRDLoss`.
+    With ``log(h / (1 - h))`` as input: see :class:`CRDLoss`.
 
     Args:
         positive: Log odds of the pairs of the same sample, (N,).
@@ -38,8 +38,8 @@ class CRDLoss(nn.Module):
 
         h(T, S) = p / (p + N/M),   p = exp(g_T(T)' g_S(S) / tau) / Z,
 
-    tells a pair of the same sample from N pairs of different ones, of which the loss
-    has the negative log-likelihood; M is the number of training samples. Negatives come
+    tells a pair of the same sample from N pairs of different ones; M is the number of
+    training samples. The loss is the critic's negative log-likelihood. Negatives come
     from a bank with both embeddings of every training sample, each a moving average: a
     student's sample is compared with the teacher's bank and the other way round. As in
     the authors' code Z, a constant, is M times the mean of exp(...) in the first batch.

@@ -10,6 +10,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..layers import ClassCountsMixin
+from ..layers.full_precision import full_precision
 
 
 def relative_frequency(class_counts: Tensor, class_factor: float) -> Tensor:
@@ -50,14 +51,15 @@ def official_diversity(expert_logits: Tensor, temperature: Tensor | float) -> Te
         A scalar.
     """
     batch_size = expert_logits.shape[1]
-    mean_temperature = torch.as_tensor(temperature).mean()
     log_experts = F.log_softmax(expert_logits / temperature, dim=-1)  # (E, N, C)
     mean_logits = expert_logits.detach().mean(0)
     consensus = F.softmax(mean_logits / temperature, dim=-1)  # (N, C)
     divergence = F.kl_div(
         log_experts, consensus.expand_as(log_experts), reduction='sum'
     )
-    return mean_temperature**2 * divergence / batch_size
+    if isinstance(temperature, Tensor):
+        temperature = temperature.mean()
+    return temperature**2 * divergence / batch_size
 
 
 def paper_diversity(expert_logits: Tensor, temperature: Tensor | float) -> Tensor:
@@ -177,7 +179,7 @@ class DiversityLoss(ClassCountsMixin, nn.Module):
         if len(expert_logits) == 1:
             return expert_logits.new_zeros((), dtype=torch.float32)
         divergence = FORMS[self.form][0]
-        with torch.autocast(expert_logits.device.type, enabled=False):
+        with full_precision(expert_logits):
             return self.factor * divergence(
                 expert_logits.float(), self.current_temperature()
             )

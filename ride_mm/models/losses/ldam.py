@@ -45,8 +45,8 @@ def margin_losses(logits: Tensor, margins: Tensor) -> Tensor:
 
     ``-log(exp(l_c - m_c) / (exp(l_c - m_c) + sum_{k != c} exp(l_k)))``, LDAM, eq. 12,
     which is ``softplus(log sum_{k != c} exp(l_k) - l_c + m_c)``. The sum over the
-    others is that over all less p_c; for the largest logit, where nothing might be
-    left of it, it is summed without.
+    others is 1 - p_c of the whole. For the largest logit 1 - p_c may round to 0, so
+    there the others are summed directly.
 
     Args:
         logits: l, (N, C).

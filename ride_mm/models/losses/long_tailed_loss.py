@@ -9,6 +9,7 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from ..layers import ClassCountsMixin
+from ..layers.full_precision import full_precision
 from .reweighting import effective_number_weights
 
 
@@ -69,8 +70,8 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
         loss_weight: Factor of the returned loss.
         reduction: ``'mean'``, ``'sum'`` or ``'none'``. The mean of a re-weighted loss
             is the weighted mean, its denominator taken over all processes.
-        class_counts: Training images of each class, (C,); by default handed over by
-            ``ClassCountsHook``.
+        class_counts: Training images of each class, (C,); else ``ClassCountsHook``
+            hands them over.
     """
 
     needs_every_class = False
@@ -173,7 +174,7 @@ class LongTailedLoss(ClassCountsMixin, nn.Module):
         """
         soft = is_soft(label, cls_score, type(self).__name__)
         reduction = reduction_override or self.reduction
-        with torch.autocast(cls_score.device.type, enabled=False):
+        with full_precision(cls_score):
             measure = self._mixed_terms if soft else self._terms
             loss, weights = measure(cls_score.float(), label, weight)
             if reduction == 'none':

@@ -9,7 +9,8 @@ from ..layers.full_precision import full_precision
 from .joint_batch import gather_batch
 from .knowledge import Knowledge
 
-# Of cosines and probabilities, against a division by, or a logarithm of zero.
+# Least cosine kernel and probability, so that nothing is divided by 0 and no logarithm
+# of 0 is taken.
 EPSILON = 1e-7
 
 

@@ -77,11 +77,6 @@ class SwinStaging(WindowStaging):
         stages[first - 1] = dict(before, downsample_cfg=merging)
         return MODELS.build(dict(base, stage_cfgs=stages))
 
-    @property
-    def min_shared(self) -> int:
-        """The first merging is shared."""
-        return 1
-
     def blocks(self, net, name) -> dict[int, int]:
         """Queries, keys and values of each head are apart."""
         heads = net.num_heads[int(name.split('.')[1])] if 'attn' in name else 1

@@ -5,7 +5,7 @@ from typing import Literal
 
 
 def expert_capacity(
-    num_tokens: int,
+    num_assignments: int,
     num_experts: int,
     capacity_factor: float,
     rounding: Literal['ceil', 'round'] = 'ceil',
@@ -17,8 +17,8 @@ def expert_capacity(
     the share of one expert times the factor, rounded, then raised to a multiple.
 
     Args:
-        num_tokens: Tokens of a group times the experts that each selects, S * K; where
-            experts choose, the tokens alone.
+        num_assignments: Tokens of a group times the experts that each selects, S * K;
+            where experts choose, the tokens alone.
         num_experts: Number of experts, E.
         capacity_factor: Room relative to tokens that are spread evenly.
         rounding: ``'ceil'``, or ``'round'`` to the nearest, halves to the even one.
@@ -29,7 +29,7 @@ def expert_capacity(
     """
     if rounding not in ('ceil', 'round'):
         raise ValueError(f"rounding: expected 'ceil' or 'round', got {rounding!r}")
-    share = num_tokens * capacity_factor / num_experts
+    share = num_assignments * capacity_factor / num_experts
     if not math.isfinite(share):
         raise ValueError(
             f'capacity_factor: expected a finite number, got {capacity_factor}'
@@ -38,7 +38,7 @@ def expert_capacity(
     if capacity < 1:
         raise ValueError(
             f'capacity_factor: expected room for at least one token in each of '
-            f'{num_experts} experts, got {capacity_factor} for {num_tokens} '
+            f'{num_experts} experts, got {capacity_factor} for {num_assignments} '
             f'assignments, a capacity of {share:.3g}'
         )
     if multiple_of and multiple_of > 0:

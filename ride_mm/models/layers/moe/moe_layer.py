@@ -41,7 +41,8 @@ class MoELayer(BaseModule):
         identical_experts: Whether all experts start as the same one.
         tanh_gelu: Whether the experts' GELU is the approximated one.
         layout: Of the buffers, as in ``buffers.py``; ``'auto'`` takes the fastest for
-            device, precision and capacity. It changes speed only.
+            device, precision and capacity. It changes speed only. ``'ragged'`` and
+            ``'exact'`` need PyTorch's grouped products.
         dropout_layer: Between the experts' output and the residual, if any.
 
     Raises:
@@ -140,9 +141,16 @@ class MoELayer(BaseModule):
         """The fastest layout for tokens (T, D) of groups, if none was asked for."""
         if self.experts.is_split:
             return 'exact'
+        grouped = self.experts.can_group(tokens[0])
+        if self.layout in ('ragged', 'exact') and not grouped:
+            widths = tuple(self.experts.fc1.weight.shape[1:])
+            raise ValueError(
+                "layout: expected 'padded', 'trimmed', 'dense' or 'auto', for PyTorch "
+                f'{torch.__version__} has no grouped product of {tokens[0].dtype} with '
+                f'{widths} channels on {tokens[0].device.type}, got {self.layout!r}'
+            )
         if self.layout != 'auto':
             return self.layout
-        grouped = self.experts.can_group(tokens[0])
         if tokens[0].device.type == 'cpu' and grouped and not self.static_shapes:
             of_row = 2 * self.experts.fc1.weight[0].numel()  # Multiply-adds.
             rows = sum(map(len, tokens)) * self.experts.num_experts
@@ -152,7 +160,9 @@ class MoELayer(BaseModule):
             return 'trimmed' if rows * of_row < WORTH_GROUPING else 'exact'
         if max(choice.waste for choice in choices) <= WORTH_PACKING:
             return 'padded'
-        return 'ragged' if grouped or self.static_shapes else 'trimmed'
+        # Of tensors without numbers the shapes alone are known.
+        static = self.static_shapes or tokens[0].is_meta
+        return 'ragged' if grouped or static else 'trimmed'
 
     def _mix(self, buffers: list, filled: list[Tensor]) -> list[Tensor]:
         """Apply the experts to buffers, all at once if they have an axis of experts."""
