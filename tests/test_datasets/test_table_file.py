@@ -207,3 +207,9 @@ def test_signs_between_quotes_are_no_delimiters():
 def test_a_row_knows_its_line(tmp_path):
     (tmp_path / 'a.csv').write_text('path,label\n"a\nb",x\nc,y\n')
     assert [row.line for row in read_table(str(tmp_path / 'a.csv'))[1]] == [2, 4]
+
+
+def test_a_folder_below_the_home_is_found(root, monkeypatch):
+    monkeypatch.setenv('HOME', str(root.parent))
+    dataset = LTTableFile('table.csv', f'~/{root.name}', split='train')
+    assert records(dataset) == expected(root, ROWS[:3])

@@ -6,6 +6,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.runner import BaseLoop
 from mmpretrain.models import ResNet, VisionTransformer
 from mmpretrain.registry import MODELS
@@ -261,3 +262,23 @@ def test_weights_of_a_plain_network_need_their_prefix():
     prefixed = {f'backbone.{k}': v for k, v in plain.items()}
     assert start(model, dict(state_dict=prefixed)) == []
     assert list(prefixed) == [f'backbone.{k}' for k in before]
+
+
+class InMemory(BaseDataset):
+    """Images without a file or a number of their own."""
+
+    METAINFO = {'classes': ('a', 'b')}
+
+    def load_data_list(self):
+        return [dict(img=np.zeros((2, 2, 3)), gt_label=i % 2) for i in range(40)]
+
+
+def test_parts_of_images_without_names_share_nothing():
+    train, val = (
+        LongTailed(InMemory(pipeline=[]), held_out=dict(fraction=0.2), part=part)
+        for part in ('train', 'val')
+    )
+    hook = DatasetCheckHook()
+    hook.before_train(build_runner(train, val))
+    with pytest.raises(ValueError, match='expected none of 8 to be trained on, got 8'):
+        hook.before_train(build_runner(LongTailed(InMemory(pipeline=[])), val))

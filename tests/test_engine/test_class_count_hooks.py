@@ -192,3 +192,36 @@ def test_mixed_images_are_refused_where_each_has_a_row_in_a_bank():
     )
     with pytest.raises(ValueError, match='CRDLoss: expected images that are not mixed'):
         HardLabelCheckHook().before_train(runner)
+
+
+def test_counts_of_the_config_stay():
+    model = build_model(class_counts=[9, 8, 7])
+    loss = model.head.loss_module
+    ClassCountsHook().before_train(build_runner(model))
+    assert loss.class_counts.tolist() == [9, 8, 7]
+    assert model.head.class_counts.tolist() == [3, 2, 1]
+    other = build_model()
+    ClassCountsHook().before_train(build_runner(other))
+    model.load_state_dict(other.state_dict())
+    assert loss.class_counts.tolist() == [9, 8, 7]
+    assert model.head.class_counts.tolist() == [3, 2, 1]
+
+
+def test_counts_of_the_head_are_those_of_its_losses():
+    head = MODELS.build(
+        dict(
+            type='MultiExpertHead',
+            num_classes=3,
+            in_channels=4,
+            class_counts=[9, 8, 7],
+            loss=dict(type='LDAMLoss'),
+        )
+    )
+    assert head.loss_module.class_counts.tolist() == [9, 8, 7]
+
+
+def test_a_wrapper_that_hides_the_labels_is_refused():
+    runner = build_runner(build_model())
+    runner.train_dataloader.dataset = SimpleNamespace(dataset=Labels([0, 1, 2]))
+    with pytest.raises(ValueError, match='expected LongTailed or .* SimpleNamespace'):
+        ClassCountsHook().before_train(runner)

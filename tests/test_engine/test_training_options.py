@@ -369,3 +369,14 @@ def test_the_last_window_of_an_epoch_ends_with_it(tmp_path):
     assert wrapper.inner_count == 3
     wrapper.initialize_count_status(runner.model, 2, 3)
     assert wrapper.scale_loss(torch.tensor(6.0)) == 6.0
+
+
+def test_a_test_without_training_leaves_buffers_that_grew_with_the_checkpoint():
+    model = nn.Module()
+    model.register_buffer('bank', torch.zeros(0, 2))
+    hook, runner = LTEMAHook(), SimpleNamespace(model=model, iter=0)
+    hook.before_run(runner)
+    model.bank = torch.ones(4, 2)
+    hook.before_test_epoch(runner)
+    hook.before_val_epoch(runner)
+    assert model.bank.tolist() == [[1, 1]] * 4

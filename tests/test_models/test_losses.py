@@ -325,3 +325,10 @@ def test_a_temperature_below_zero_is_refused():
 
 def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize('form', ['official', 'paper'])
+def test_a_temperature_may_be_a_whole_number(form):
+    logits = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    whole, fraction = (DiversityLoss(temperature=t, form=form) for t in (2, 2.0))
+    assert whole(logits) == fraction(logits) != 0

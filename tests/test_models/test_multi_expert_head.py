@@ -254,3 +254,8 @@ def test_every_parameter_gets_a_gradient_in_a_training_step():
 def test_parts_that_do_not_fit_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         build_classifier(**settings)
+
+
+def test_a_loss_that_is_no_mean_is_refused():
+    with pytest.raises(ValueError, match="LDAMLoss: expected reduction='mean'.*'sum'"):
+        build_head(loss=dict(type='LDAMLoss', reduction='sum'))

@@ -310,3 +310,11 @@ def test_gradients_of_moving_rows():
     assert gradcheck(lambda o, w: add_rows(o, w * kept, tokens, rows), (out, weights))
     lost = add_rows(out, torch.zeros_like(weights), tokens, torch.full_like(rows, 6))
     assert not lost.any()
+
+
+@pytest.mark.parametrize('layout', ['ragged', 'exact'])
+def test_layouts_that_need_grouped_products_say_so(layout, monkeypatch):
+    moe = layer(layout=layout)
+    monkeypatch.setattr(experts_file, 'can_group', lambda *args: False)
+    with pytest.raises(ValueError, match=f"layout: expected 'padded'.*got '{layout}'"):
+        moe(torch.randn(2, 5, 16))
