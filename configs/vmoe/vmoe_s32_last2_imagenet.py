@@ -1,4 +1,4 @@
-"""V-MoE-S/32, 8 experts in the last two odd blocks, on ImageNet-1k from scratch.
+"""V-MoE-S/32, 8 experts in blocks 6 and 8 of 8, on ImageNet-1k from scratch.
 
 The authors' released model "vmoe_s32_last2_ilsvrc2012_randaug_light1" (Riquelme et al.,
 NeurIPS 2021; https://github.com/google-research/vmoe, its configuration). Published

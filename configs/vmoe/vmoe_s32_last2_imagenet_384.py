@@ -1,4 +1,4 @@
-"""V-MoE-S/32, 8 experts in the last two odd blocks, fine-tuned at 384 pixels.
+"""V-MoE-S/32, 8 experts in blocks 6 and 8 of 8, fine-tuned at 384 pixels.
 
 The authors' released model "vmoe_s32_last2_ilsvrc2012_randaug_light1_ft_ilsvrc2012",
 from `vmoe_s32_last2_imagenet.py` or the released weights that it stands for. Published

@@ -87,7 +87,7 @@ def _check_writable(option: str, folder: Path) -> None:
         ) from None
 
 
-def existing_file(path: str | None, what: str) -> str:
+def existing_file(path: str, what: str) -> str:
     """Check that a file exists; addresses on the web are passed on.
 
     Raises:

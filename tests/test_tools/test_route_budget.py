@@ -163,6 +163,7 @@ def error_of(*argv: object) -> str:
         ),
         (['--mean-experts', 'nan'], 'expected 1 to 3, .* got nan'),
         (['--out-checkpoint', 'x.pth'], 'x.pth: expected a budget'),
+        (['--per-router'], '--per-router: expected a budget'),
         (['--cfg-options', 'model.num_experts=1'], 'at least 2 experts, .* got 1'),
     ],
 )

@@ -154,6 +154,11 @@ def check(cfg: Config, args: argparse.Namespace) -> None:
             f'{outputs[0]}: expected a budget to choose thresholds for '
             '(--mean-experts, --macs-ratio or --max-drop), got none'
         )
+    if args.per_router and budget_of(args) is None:
+        raise UsageError(
+            '--per-router: expected a budget to choose thresholds for '
+            '(--mean-experts, --macs-ratio or --max-drop), got none'
+        )
     if args.out_config is not None and Path(args.out_config).suffix != '.py':
         raise UsageError(f'--out-config: expected FILE.py, got {args.out_config}')
     if len({Path(output).resolve() for output in outputs}) < len(outputs):

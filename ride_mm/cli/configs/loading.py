@@ -28,7 +28,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(args: argparse.Namespace, epochs: int | None = None) -> Config:
-    """Read the config, a path or a name, and apply the options common to both tools.
+    """Read the config, a path or a name, and apply options and work directory.
 
     Args:
         args: The options; their ``config`` may also be a config itself, which is left

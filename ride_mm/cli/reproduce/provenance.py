@@ -13,7 +13,7 @@ def provenance(
     """Say on what the finished trainings of a schedule were made.
 
     Args:
-        found: Rows with finished trainings, see ``report.Found``.
+        found: Rows with finished trainings, see ``found.Found``.
         schedule: Name of the schedule.
         published: Name of the schedule of the published figures.
         note: What its user wants to have said.

@@ -34,7 +34,7 @@ def train_main(argv: Sequence[str] | None = None) -> None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Options of training, those of MMPretrain."""
+    """Options of training: MMPretrain's, and --overwrite, --epochs, --compile."""
     parser = argparse.ArgumentParser(
         description='Train a model', allow_abbrev=False, prog='train.py'
     )
