@@ -11,6 +11,7 @@ copy of CIFAR-100 (hence with `check_md5=False` for the three data sets), top-1 
 all, 56.74 / 36.54 / 15.57 many / medium / few; the experts alone 33.14, 31.03, 33.21.
 Without a teacher (`ride_r32_cifar100lt_30e.py`) it is 37.37 all, 58.14 / 35.80 / 14.97:
 in 30 epochs and one run each the teacher, 38.87 all, makes no difference overall.
+Images were augmented one by one then, which has other random draws than now.
 """
 
 _base_ = './ride_r32_cifar100lt_30e.py'

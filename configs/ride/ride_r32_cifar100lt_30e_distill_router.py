@@ -9,6 +9,7 @@ As `ride_r32_cifar100lt_distill_router.py`, from the shorter distillation.
 Measured with these commands (seed 0, last epoch, one CPU thread) on a near-lossless
 copy of CIFAR-100 (hence with `check_md5=False` for the three data sets), top-1 %: 37.32
 all, 56.89 / 36.54 / 15.40 many / medium / few, with 2.457 experts on average.
+Images were augmented one by one then, which has other random draws than now.
 """
 
 _base_ = './ride_r32_cifar100lt_router.py'

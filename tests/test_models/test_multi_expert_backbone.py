@@ -538,6 +538,7 @@ def test_another_backbone_can_be_made_known(monkeypatch):
             'expected channels that 2 heads divide, got 35',
         ),
         (dict(base=VIT, shared_stages=0), 'expected a whole number from 1 to 3'),
+        (dict(base=SWIN, shared_stages=0), 'expected a whole number from 1 to 3'),
         (
             dict(base=VIT, expert_width=0.5),
             'expert_width: expected 1.0 for VisionTransformer, whose stages',

@@ -186,6 +186,10 @@ def test_a_training_step_in_mixed_precision_is_close_to_fp32(dtype):
             '1.0, got scale=30.0',
         ),
         (dict(class_counts=[5, 5]), 'num_classes=3 classes, got 2 class counts'),
+        (
+            dict(loss=dict(type='LDAMLoss', class_counts=[5, 5])),
+            'LDAMLoss: expected 3 numbers, one for each class, got 2',
+        ),
         (dict(class_counts=[5.5, 5, 5]), 'whole numbers, got torch.float32'),
         (dict(scale=0), 'scale: expected a number > 0, got 0'),
     ],

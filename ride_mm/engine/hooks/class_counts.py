@@ -41,9 +41,8 @@ class ClassCountsHook(Hook):
     dataset's labels, unless its config has ``class_counts``; there they live in
     buffers, hence in the checkpoint. Before validation and test, metrics with
     ``set_class_counts`` receive them from the first such buffer, so that testing does
-    not need the training set. Training on a data set
-    with an empty class, or with another number of classes than a module's, is refused
-    before the first batch.
+    not need the training set. Training on a data set with an empty class, or with
+    another number of classes than a module's, is refused before the first batch.
     """
 
     priority = 'VERY_HIGH'

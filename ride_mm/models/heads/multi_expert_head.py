@@ -116,8 +116,14 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
 
     def _allocate_class_counts(self, class_counts: Sequence[int] | None) -> None:
         for name, module in modules_wanting_class_counts(self):
-            if name and len(module.class_counts) == 0:
+            number = len(module.class_counts)
+            if name and number == 0:
                 module.init_class_counts(self.num_classes, class_counts)
+            elif number != self.num_classes:
+                raise ValueError(
+                    f'class_counts of {type(module).__name__}: expected '
+                    f'{self.num_classes} numbers, one for each class, got {number}'
+                )
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Stack the experts' pooled features, E times (N, D), to (E, N, D).

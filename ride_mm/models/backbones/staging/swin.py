@@ -52,6 +52,7 @@ class SwinStaging(WindowStaging):
     """
 
     narrows = True
+    min_shared = 1  # Which merges to the width of the experts.
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__(net)
