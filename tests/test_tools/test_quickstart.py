@@ -197,7 +197,11 @@ def test_a_training_without_its_last_checkpoint_is_told(run, monkeypatch):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_is_told(tmp_path, monkeypatch, capsys, number):
+def test_an_interruption_is_told(tmp_path, monkeypatch, capsys, request, number):
+    # A shell lets programs in the background ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+
     def interrupt(command, device):
         os.kill(os.getpid(), number)
         time.sleep(60)
