@@ -29,9 +29,9 @@ from .configs.loading import add_config_options
 from .configs.network import image_size
 from .errors import UsageError
 from .files import check_outputs, write_json
-from .infer_output import printable
 from .program import run_main
 from .runs import testing
+from .text import printable
 from .zoo_files import FoundConfig, config_of, find_checkpoints, same_task
 
 SOME_FAILED, FAILED = 1, 2

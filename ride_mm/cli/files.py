@@ -99,6 +99,17 @@ def existing_file(path: str, what: str) -> str:
     return path
 
 
+def local_file(path: str) -> Path:
+    """Path of a checkpoint on this machine.
+
+    Raises:
+        UsageError: If there is no such file, or it is an address on the web.
+    """
+    if '://' in path:
+        raise UsageError(f'{path}: expected a local file, got an address; download it')
+    return Path(existing_file(path, 'a checkpoint')).expanduser()
+
+
 def write_json(content: Any, path: str | Path | None) -> None:
     """Write content as JSON, in which a number that is not finite is ``null``.
 

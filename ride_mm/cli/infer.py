@@ -6,27 +6,26 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from mmengine.utils import ProgressBar
 from mmpretrain.visualization import UniversalVisualizer
 
 from ..apis import Inferencer
 from ..engine.checkpoint_io import write_atomically
 from .configs.loading import add_config_options, load_config
+from .devices import pick_device
 from .errors import UsageError
 from .files import check_outputs, existing_file, write_json
 from .image_files import IMAGE_SUFFIXES, find_images
 from .infer_output import (
-    count,
     csv_of,
     draw,
     line_of,
     lines_of_summary,
     picture_names,
-    printable,
     summarise,
 )
 from .program import run_main
+from .text import count, printable
 
 # In place of a checkpoint: the weights that ride_mm ships.
 SHIPPED = '-'
@@ -190,7 +189,7 @@ def build(args: argparse.Namespace) -> Inferencer:
     if args.classes is not None:
         classes = read_classes(args.classes)
     if args.device is not None:
-        check_device(args.device)
+        pick_device(args.device)
     cfg = load_config(args)
     try:
         return Inferencer(
@@ -223,21 +222,6 @@ def read_classes(path: str) -> list[str]:
                 f'of {path}'
             )
     return names
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that is not there.
-
-    Raises:
-        UsageError: With PyTorch's reason.
-    """
-    try:
-        torch.zeros(1, device=device).item()
-    except (AssertionError, RuntimeError) as err:
-        reason = str(err).split('\n')[0]
-        raise UsageError(
-            f'--device: expected one that PyTorch can use, got {device} ({reason})'
-        ) from None
 
 
 def classify(

@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ import mmcv
 import torch
 from mmpretrain.structures import DataSample
 from mmpretrain.visualization import UniversalVisualizer
+
+from .text import count
 
 MAX_CLASSES = 10
 # Shorter side of a picture, in pixels, on which the text can be read.
@@ -28,11 +29,6 @@ def line_of(result: Result) -> str:
     used = result['num_experts']
     experts = '' if used is None else f' ({count(used, "expert")})'
     return f'{result["img_path"]}: {classes}{experts}'
-
-
-def count(number: int, what: str) -> str:
-    """A number of things, the word in its plural where it belongs."""
-    return f'{number:,} {what}{"" if number == 1 else "s"}'
 
 
 def summarise(results: Sequence[Result], seconds: float) -> dict[str, Any]:
@@ -91,12 +87,6 @@ def csv_of(results: Sequence[Result]) -> str:
         writer.writerow([result['img_path'], *first, used, *sum(others, [])])
     # A file's name may be no text; surrogates stand for its bytes.
     return text.getvalue().encode('utf-8', 'backslashreplace').decode('utf-8')
-
-
-def printable(text: str) -> str:
-    """Text with what the terminal cannot show as escapes."""
-    encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'
-    return text.encode(encoding, 'backslashreplace').decode(encoding)
 
 
 def picture_names(paths: Sequence[str], folder: str | Path) -> dict[str, Path]:

@@ -23,11 +23,18 @@ from .experiments import (
     shown,
     status_of,
 )
+from .experiments.options import (
+    FAILED,
+    SOME_FAILED,
+    add_sweep_options,
+    amp_options,
+    check_seeds,
+    free_options,
+)
 from .files import check_outputs, write_json
 from .program import run_main, say
-from .runs.training import PRECISIONS
+from .runs.precision import spell_out_amp
 
-SOME_FAILED, FAILED = 1, 2
 FILE = 'sweep.json'
 EPILOG = """\
 Each training is in the folder seed_N of the work directory, with its console.log, its
@@ -47,6 +54,7 @@ def sweep_main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With status 1 if a training failed, 2 after an error.
     """
+    argv = spell_out_amp(sys.argv[1:] if argv is None else argv)
     faults = run_main(sweep, make_parser(), argv, error_status=FAILED)
     if any(faults.values()):
         sys.exit(SOME_FAILED)
@@ -80,38 +88,6 @@ def make_parser() -> argparse.ArgumentParser:
         help='settings that override the config, for all seeds',
     )
     return parser
-
-
-def add_sweep_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--seeds``, ``--jobs`` and ``--amp``."""
-    parser.add_argument(
-        '--seeds',
-        nargs='+',
-        type=int,
-        default=[0, 1, 2],
-        metavar='SEED',
-        help='(default: 0 1 2)',
-    )
-    parser.add_argument(
-        '--jobs', type=int, metavar='N', help='trainings that run at once'
-    )
-    parser.add_argument(
-        '--amp', choices=PRECISIONS, help='train in mixed precision, as train.py does'
-    )
-    parser.set_defaults(local_rank=0)
-
-
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuse seeds that are none.
-
-    Raises:
-        UsageError: If one is negative, too large, or there twice.
-    """
-    wrong = [seed for seed in seeds if not 0 <= seed < 2**32]
-    if wrong:
-        raise UsageError(f'--seeds: expected numbers from 0 to 2^32 - 1, got {wrong}')
-    if len(set(seeds)) < len(seeds):
-        raise UsageError(f'--seeds: expected each once, got {list(seeds)}')
 
 
 def sweep(args: argparse.Namespace) -> dict[str, str | None]:
@@ -152,11 +128,11 @@ def runs_of(args: argparse.Namespace) -> list[Run]:
     for option in args.cfg_options:
         if option.startswith(('randomness.seed=', 'randomness=')):
             raise UsageError(f'--cfg-options {option}: expected --seeds instead')
-    train_options = []
-    for option, value in (('--epochs', args.epochs), ('--amp', args.amp)):
-        if value is not None:
-            train_options += [option, str(value)]
-    cfg = check_config(args.config, args.cfg_options, train_options)
+    epochs = [] if args.epochs is None else ['--epochs', str(args.epochs)]
+    train_options = [*epochs, *amp_options(args)]
+    free = free_options(args)
+    decide = [option for option in args.cfg_options if not is_free(option)]
+    cfg = check_config(args.config, [*decide, *free], train_options)
     name = Path(find_config(args.config)).stem
     folder = Path(args.work_dir or Path('work_dirs', 'sweep', name))
     return [
@@ -167,8 +143,8 @@ def runs_of(args: argparse.Namespace) -> list[Run]:
             seed=seed,
             checkpoint_name=last_checkpoint_name(cfg),
             content=config_content(cfg),
-            options=tuple(o for o in args.cfg_options if not is_free(o)),
-            free=tuple(o for o in args.cfg_options if is_free(o)),
+            options=tuple(decide),
+            free=tuple(free),
             train_options=tuple(train_options),
         )
         for seed in args.seeds

@@ -14,6 +14,7 @@ from mmengine.utils import track_iter_progress
 from PIL import Image
 
 from ..utils.listing import first_few
+from ..utils.machine import usable_processors
 
 MANY_FILES = 5000
 LAST_BYTES = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
@@ -88,7 +89,7 @@ def image_faults(paths: Sequence[str], how: str = 'open') -> dict[str, str]:
     local = _local(paths)
     if fault_of is None or not local:
         return {}
-    with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) * 4)) as pool:
+    with ThreadPoolExecutor(min(16, usable_processors() * 4)) as pool:
         results = pool.map(fault_of, local)
         if len(local) > MANY_FILES and is_main_process():
             print_log(f'Checking {len(local):,} image files ({how}).', logger='current')

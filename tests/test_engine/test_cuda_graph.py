@@ -13,7 +13,7 @@ import ride_mm.engine.hooks.cuda_graph as hook_module
 from ride_mm.engine.graphed import GraphedStep, why_not
 from ride_mm.engine.hooks import CUDAGraphHook
 from ride_mm.engine.hooks.nan_guard import NonFiniteError
-from ride_mm.models.layers import side_by_side
+from ride_mm.models.layers import MoELayer, side_by_side
 from ride_mm.models.teacher import Teacher
 from ride_mm.structures import LabelBatch
 
@@ -224,6 +224,12 @@ def test_says_why_a_training_cannot_be_recorded(monkeypatch):
         pass
 
     assert 'Scaled decides' in why_not(model, Scaled(optim_wrapper.optimizer))
+    layer = MoELayer.__new__(MoELayer)
+    nn.Module.__init__(layer)
+    model.teacher = Teacher(nn.Sequential(layer))
+    assert 'as many tokens' in why_not(model, optim_wrapper)
+    model.teacher = Teacher(nn.Identity())
+    assert why_not(model, optim_wrapper) is None
     loss = nn.Identity()
     loss.needs_sample_idx = True
     model.distill['crd'] = loss

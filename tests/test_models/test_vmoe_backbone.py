@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 import ride_mm  # noqa: F401  (registers the models)
 from ride_mm.models.backbones.vmoe_blocks import moe_blocks
+from ride_mm.models.layers import MoELayer
 from ride_mm.models.layers.position_embedding import sincos2d_positions
 from ride_mm.models.teacher import Teacher
 
@@ -138,6 +139,19 @@ def test_checkpointing_changes_neither_losses_nor_gradients():
         torch.testing.assert_close(again[name], value)
     for name, grad in grads.items():
         torch.testing.assert_close(same[name], grad)
+
+
+def test_the_losses_of_frozen_routers_are_no_part_of_the_total():
+    model = classifier().train()
+    model.backbone.requires_grad_(False)
+    losses = model.loss(*batch())
+    assert 'loss_moe' not in losses and losses['moe_importance'] >= 0
+    with torch.no_grad():
+        assert model.loss(*batch())['loss_moe'] > 0
+    for layer in model.backbone.modules():
+        if isinstance(layer, MoELayer):
+            layer.router.requires_grad_(True)
+    assert model.loss(*batch())['loss_moe'].requires_grad
 
 
 def test_a_checkpointing_that_loses_the_losses_is_refused():

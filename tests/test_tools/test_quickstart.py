@@ -167,6 +167,20 @@ def test_a_folder_with_other_files_is_left_alone(runs, calls, tmp_path):
     assert list((tmp_path / 'w').rglob('*')) == [folder, folder / 'thesis.tex']
 
 
+def test_results_of_another_schedule_are_left_alone(calls, no_cost, tmp_path):
+    folder = tmp_path / 'w'
+    assert quickstart('--work-dir', folder, '--epochs', '4') == 0
+    before, done = sorted(folder.rglob('*')), len(calls)
+    status = quickstart('--work-dir', folder, '--epochs', '5')
+    assert 'expected --epochs 4, as before, got --epochs 5' in status
+    assert 'expected --epochs 4, as before, got the full sch' in quickstart(
+        '--work-dir', folder
+    )
+    assert sorted(folder.rglob('*')) == before and len(calls) == done
+    assert quickstart('--work-dir', folder, '--epochs', '5', '--fresh') == 0
+    assert len(calls) == 2 * done
+
+
 @pytest.mark.parametrize(
     ('argv', 'message'),
     [

@@ -153,7 +153,7 @@ def test_the_commands_of_the_report_make_what_it_has():
     assert reproduce('--rows', 'ce', '--seeds', '0') == 0
     free = 'model.channels_last=True'
     calls = (
-        ['--rows', 'ce', 'ride', '--seeds', '1', '2', '--amp', 'bf16'],
+        ['--rows', 'ce', 'ride', '--seeds', '1', '2', '--amp', 'bf16', '--compile'],
         ['--rows', 'router', '--seeds', '2', '--amp', 'bf16', '--cfg-options', free],
     )
     for call in calls:
@@ -171,6 +171,7 @@ def test_the_commands_of_the_report_make_what_it_has():
     for name, args in made.items():
         assert args.amp == (None if name == '40e/ce/seed_0' else 'bf16')
         assert args.cfg_options == ([free] if 'router' in name else [])
+        assert args.compile == (args.amp is not None and 'router' not in name)
 
 
 def test_rows_without_a_test_are_said_not_to_be_run():

@@ -164,6 +164,10 @@ def error_of(*argv: object) -> str:
         (['--mean-experts', 'nan'], 'expected 1 to 3, .* got nan'),
         (['--out-checkpoint', 'x.pth'], 'x.pth: expected a budget'),
         (['--per-router'], '--per-router: expected a budget'),
+        (
+            ['--mean-experts', 2, '--out-checkpoint', '/proc/none/x.pth'],
+            '--out-checkpoint: expected a place to write to, got /proc/none',
+        ),
         (['--cfg-options', 'model.num_experts=1'], 'at least 2 experts, .* got 1'),
     ],
 )

@@ -275,7 +275,7 @@ def test_configs_without_routers_are_refused(config: str, message: str):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_a_gpu_that_is_not_there_is_refused(capsys):
-    with pytest.raises(SystemExit, match='expected a GPU that PyTorch can use'):
+    with pytest.raises(SystemExit, match='expected one that PyTorch can use, got cuda'):
         run(capsys, *one_cell('--device', 'cuda'))
 
 

@@ -156,6 +156,20 @@ def test_bad_options_are_told_before_anything_starts(
     assert not folder.exists()
 
 
+def test_precision_and_compiling_are_those_of_train_py(fake, tmp_path):
+    argv = ['--amp', CONFIG, '--work-dir', str(tmp_path), '--seeds', '0', '--compile']
+    program.sweep_main([*argv, '--cfg-options', *SHORT])
+    command = json.loads((tmp_path / 'seed_0' / 'command.json').read_text())
+    assert command['train_options'] == ['--amp', 'bf16']
+    assert command['free'] == [
+        'default_hooks.compile.type=CompileHook',
+        'default_hooks.compile.enable=True',
+    ]
+    # How it is computed makes no other training; the precision does.
+    assert sweep(tmp_path, '--seeds', '0', '--amp', 'bf16') == 0
+    assert sweep(tmp_path, '--seeds', '0') == 2
+
+
 def test_a_folder_of_another_training_is_refused(fake, tmp_path, capsys):
     assert sweep(tmp_path, '--seeds', '0') == 0
     options = [*SHORT, 'optim_wrapper.optimizer.lr=0.3']

@@ -6,7 +6,6 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Subset
 
 from ...apis.trained_model import build_part, load_weights, model_config
 from ...utils.wrapped import innermost_config
+from ..devices import pick_device
 from ..errors import UsageError
 from ..files import existing_file
 
@@ -64,24 +64,17 @@ def frozen_model(cfg: Config, args: argparse.Namespace) -> nn.Module:
     """Build a config's model with all weights of a checkpoint, in eval mode.
 
     Raises:
-        UsageError: If there is no model or no checkpoint.
+        UsageError: If there is no model, no checkpoint or no such device.
         CheckpointError: If the checkpoint is not of that model.
     """
     if not cfg.get('model'):
         raise UsageError(f'{args.config}: expected a config with model, got none')
     existing_file(args.checkpoint, 'a checkpoint')
+    device = pick_device(args.device)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = build_part(MODELS, model_config(cfg))
     load_weights(model, args.checkpoint)
-    try:
-        device = torch.device(
-            args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-        )
-        return model.to(device).eval()
-    except (RuntimeError, AssertionError) as err:
-        raise UsageError(
-            f'--device: expected one that is there, got {args.device}: {err}'
-        ) from None
+    return model.to(device).eval()
 
 
 def labelled_images(cfg: Config, name: str, pipeline: Sequence | None = None) -> Any:

@@ -24,9 +24,10 @@ from ...engine.hooks.fit_check import THRESHOLDS
 from ...evaluation import RoutingRecorder
 from ..configs.loading import load_config
 from ..errors import UsageError
-from ..files import existing_file, write_json
+from ..files import check_outputs, existing_file, write_json
 from ..program import run_main
-from ..runs.processes import processes
+from ..runs.begin import BeginHook
+from ..runs.checked_run import checked_run
 from ..runs.runner import (
     add_common_options,
     build_runner,
@@ -113,8 +114,9 @@ def route_budget(args: argparse.Namespace) -> None:
     if args.work_dir is None:
         cfg.work_dir = str(Path(cfg.work_dir) / 'route_budget')
     warning = use_data(cfg, args.data)
-    with processes(cfg):
-        runner = record(cfg, args)
+    cfg = unnamed(cfg)
+    with checked_run(cfg) as begin:
+        runner = record(cfg, args, begin)
         if is_main_process():
             (recorder,) = runner.test_evaluator.metrics
             warning = warning or trained_on(runner, recorder)
@@ -169,10 +171,19 @@ def check(cfg: Config, args: argparse.Namespace) -> None:
     for output in outputs:
         if Path(output).exists():
             raise UsageError(f'{output}: expected a new file, got one that is there')
+    check_outputs(
+        {'--out-checkpoint': args.out_checkpoint, '--out-config': args.out_config},
+        inputs=[args.config, args.checkpoint],
+    )
 
 
-def record(cfg: Config, args: argparse.Namespace) -> Runner:
+def record(cfg: Config, args: argparse.Namespace, begin: BeginHook) -> Runner:
     """Ask all experts and routers about all images.
+
+    Args:
+        cfg: The config, changed in place.
+        args: The options.
+        begin: The hook that notes that the run begins.
 
     Returns:
         The runner, whose only metric is a ``RoutingRecorder``.
@@ -185,7 +196,8 @@ def record(cfg: Config, args: argparse.Namespace) -> Runner:
     set_dataloader_defaults(
         cfg, ('test_dataloader',), not args.no_pin_memory, persistent_workers=False
     )
-    runner = build_runner(unnamed(cfg))
+    runner = build_runner(cfg)
+    runner.register_hook(begin, priority='LOWEST')
     runner.test()
     return runner
 

@@ -111,17 +111,3 @@ def rounds_note(rows: Sequence[dict], first: str) -> str:
     )
     few = '; so few rounds tell little: raise --seconds'
     return note + few if rounds < FEW_ROUNDS else note
-
-
-def pick_device(name: str) -> torch.device:
-    """Find the device, a GPU if there is one and nothing else was asked.
-
-    Raises:
-        UsageError: If a GPU is asked and there is none.
-    """
-    available = torch.cuda.is_available()
-    if name == 'cuda' and not available:
-        raise UsageError('--device cuda: expected a GPU that PyTorch can use, got none')
-    if name == 'auto':
-        name = 'cuda' if available else 'cpu'
-    return torch.device(name)

@@ -1,7 +1,6 @@
 """The speed of loading images: ``tools/benchmarks/data.py``."""
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from copy import deepcopy
@@ -13,7 +12,7 @@ from mmpretrain.registry import MODELS
 from torch.utils.data import Dataset
 
 from ...analysis.tables import format_table
-from ...utils.machine import processor_name
+from ...utils.machine import processor_name, usable_processors
 from ...utils.wrapped import innermost_dataset, wrapped_datasets
 from ..configs.loading import add_config_options, load_config
 from ..errors import UsageError
@@ -48,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--workers',
         nargs='+',
         type=int,
-        default=sorted({0, 1, os.cpu_count() or 1}),
+        default=sorted({0, 1, usable_processors()}),
         metavar='N',
         help='numbers of workers to try (default: 0, 1 and as many as processors)',
     )
@@ -95,7 +94,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         print(f'{workers} workers: {row["images_per_second"]:.0f} images/s', flush=True)
     heading = {
         'batch size': cfg[name].batch_size,
-        'machine': f'{processor_name()}, {os.cpu_count()} processors',
+        'machine': f'{processor_name()}, {usable_processors()} processors',
         'command': command,
     }
     result = heading | {'loaders': rows, 'pipeline_seconds': steps}

@@ -21,6 +21,7 @@ from ...models.compiled import compile_for_inference
 from ...utils.freed_memory import keep_freed_memory
 from ..configs.loading import add_config_options, load_config
 from ..configs.network import build_model, image_size
+from ..devices import pick_device
 from ..errors import UsageError
 from ..files import write_json
 from .common import (
@@ -28,7 +29,6 @@ from .common import (
     check_benchmark_options,
     heading_text,
     machine_heading,
-    pick_device,
     rounds_note,
     run_benchmark,
     tell,

@@ -19,6 +19,7 @@ from ..configs.checks import check_settings
 from ..configs.loading import add_config_options, load_config
 from ..configs.network import image_size
 from ..configs.options import OptionsAction, merge_options
+from ..devices import pick_device
 from ..errors import UsageError
 from ..files import write_json
 from .common import (
@@ -26,7 +27,6 @@ from .common import (
     check_benchmark_options,
     heading_text,
     machine_heading,
-    pick_device,
     rounds_note,
     run_benchmark,
     tell,

@@ -14,6 +14,7 @@ from ...analysis.routing.speed import HALF
 from ...analysis.tables import format_table
 from ...models.layers.moe import expert_capacity
 from ...utils.freed_memory import keep_freed_memory
+from ..devices import pick_device
 from ..errors import UsageError
 from ..files import write_json
 from .common import (
@@ -21,7 +22,6 @@ from .common import (
     check_benchmark_options,
     heading_text,
     machine_heading,
-    pick_device,
     run_benchmark,
     tell,
 )

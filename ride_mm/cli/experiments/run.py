@@ -159,8 +159,6 @@ def check_config(
         argv += ['--cfg-options', *options]
     args = training.make_parser().parse_args(argv)
     cfg = training.load_config(args, args.epochs)
-    if args.amp is not None:
-        training.set_precision(ConfigDict(), args.amp)  # Refused where it cannot be.
     if cfg.get('train_dataloader') is None:
         raise UsageError(
             f'expected a config for training, got {config}, which has no '

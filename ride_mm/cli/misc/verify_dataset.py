@@ -1,7 +1,6 @@
 """Look at every image of a config's data sets, and report what is wrong."""
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -22,11 +21,12 @@ from ...datasets.verification import (
 )
 from ...engine.checkpoint_io import write_atomically
 from ...utils.listing import first_few
+from ...utils.machine import usable_processors
 from ..configs.loading import add_config_options, load_config
 from ..errors import UsageError
 from ..files import check_outputs, write_json
-from ..infer_output import printable
 from ..program import run_main
+from ..text import printable
 from .verify_output import Report, Split, content_of, lines_of
 
 SPLITS = ('train', 'val', 'test')
@@ -82,7 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--threads',
         type=int,
-        default=min(32, os.cpu_count() or 1),
+        default=min(32, usable_processors()),
         help='images decoded at a time (default: one for each core)',
     )
     add_config_options(parser)

@@ -10,7 +10,7 @@ import numpy as np
 from ...datasets.verification import KINDS, Finding, Look, counts_of
 from ...utils import shot_groups
 from ...utils.listing import first_few
-from ..infer_output import count
+from ..text import count
 
 
 @dataclass

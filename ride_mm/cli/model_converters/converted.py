@@ -13,7 +13,7 @@ from ...version import __version__
 from ..configs.loading import load_config
 from ..errors import UsageError
 from ..program import say
-from .official_config import classes_of
+from .base_config import classes_of
 
 
 def check_targets(args: argparse.Namespace, sources: Sequence[str | Path]) -> None:

@@ -10,17 +10,16 @@ from torch import Tensor
 from ...apis.official import convert_official
 from ...engine.checkpoint_io import CheckpointError, load_foreign_checkpoint
 from ..configs.loading import add_config_options
+from ..files import local_file
 from ..program import run_main, say
+from .base_config import check_base, check_config
 from .converted import check_targets, meta_of, read_base, write_converted
 from .official_config import (
-    check_base,
-    check_config,
     check_counts,
     config_of,
     counts_in_json,
     counts_of_training_set,
 )
-from .publish_model import local_file
 
 # Configs that others are made from, by the type of the backbone.
 BASES = dict(RIDEResNetCIFAR='ride_r32_cifar100lt', RIDEResNet='ride_r50_custom')

@@ -24,7 +24,7 @@ from ...engine.hooks.fit_check import (
     without_training_only,
 )
 from ..errors import UsageError
-from ..files import existing_file
+from ..files import local_file
 from ..program import run_main, say
 from .published_config import without_local_settings
 
@@ -107,17 +107,6 @@ def publish(args: argparse.Namespace) -> Path:
         f'{len(content["state_dict"])} tensors of {", ".join(kinds)}'
     )
     return path
-
-
-def local_file(path: str) -> Path:
-    """Path of a checkpoint on this machine.
-
-    Raises:
-        UsageError: If there is no such file, or it is an address on the web.
-    """
-    if '://' in path:
-        raise UsageError(f'{path}: expected a local file, got an address; download it')
-    return Path(existing_file(path, 'a checkpoint')).expanduser()
 
 
 def target_of(source: Path, target: str) -> tuple[Path, str]:

@@ -5,7 +5,7 @@ from copy import deepcopy
 from mmengine.config import Config, ConfigDict
 
 from ...utils.resources import resource_root
-from .official_config import PLAIN_ACCURACY
+from .base_config import PLAIN_ACCURACY
 
 # Metrics of what a V-MoE does not have: several classifiers, and class counts.
 OF_RIDE = ('ExpertAccuracy', 'ExpertUsage', 'ShotAccuracy')

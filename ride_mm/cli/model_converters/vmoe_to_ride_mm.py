@@ -12,8 +12,8 @@ from ..configs.loading import add_config_options
 from ..configs.options import merge_options
 from ..errors import UsageError
 from ..program import run_main, say
+from .base_config import check_config
 from .converted import check_targets, meta_of, read_base, write_converted
-from .official_config import check_config
 from .vmoe_config import config_of, plain_base
 
 HEADING = """\

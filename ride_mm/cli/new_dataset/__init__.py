@@ -1,5 +1,5 @@
 """Configs for your own images: what ``tools/new_dataset.py`` does."""
 
-from .main import new_dataset_main
+from .program import new_dataset_main
 
 __all__ = ['new_dataset_main']

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ...datasets.image_check import CHECKS
 from ...utils.listing import first_few
+from ...utils.machine import usable_processors
 from ..errors import UsageError
 from .source import Source, fault_of_name
 
@@ -112,7 +113,7 @@ def look_at_all(source: Source, how: str = 'decode') -> Looks:
         UsageError: If none can be used.
     """
     paths = source.paths()
-    with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) * 2)) as pool:
+    with ThreadPoolExecutor(min(16, usable_processors() * 2)) as pool:
         results = pool.map(lambda path: look_at(source.root, path, how), paths)
         if len(paths) > MANY and sys.stderr.isatty():
             results = track_iter_progress((results, len(paths)), file=sys.stderr)

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 
 from ..errors import UsageError
-from ..experiments import Run, status_of
+from ..experiments import Run, read_command, status_of
 from ..files import read_json, write_json
 from ..program import PACKAGE
 from .work import announce
@@ -15,8 +15,12 @@ MARK = 'quickstart.json'
 CODE = ('datasets', 'engine', 'evaluation', 'models', 'structures', 'utils')
 
 
-def check_folder(run: Run) -> None:
-    """Refuse a folder with files that are not from here.
+def check_folder(run: Run, fresh: bool) -> None:
+    """Refuse a folder with files that are not from here, or with another schedule.
+
+    Args:
+        run: The training.
+        fresh: Whether to discard all earlier results.
 
     Raises:
         UsageError: With what to do instead.
@@ -26,6 +30,14 @@ def check_folder(run: Run) -> None:
         raise UsageError(
             f'{folder}: expected an empty folder or one made by this script, got one '
             'with other files; choose another --work-dir'
+        )
+    known = None if fresh else read_command(folder)
+    if known is not None and known['train_options'] != list(run.train_options):
+        earlier = ' '.join(known['train_options']) or 'the full schedule'
+        raise UsageError(
+            f'{folder}: expected {earlier}, as before, got '
+            f'{" ".join(run.train_options) or "the full schedule"}; choose another '
+            '--work-dir, or discard the earlier results with --fresh'
         )
 
 

@@ -12,8 +12,8 @@ from ...analysis import model_complexity
 from ...analysis.routing.speed import images_per_second
 from ...apis.trained_model import load_weights, model_config
 from ...utils.freed_memory import keep_freed_memory
-from ..benchmarks.common import pick_device
 from ..configs.loading import read_config
+from ..devices import pick_device
 from ..experiments import Run
 from ..files import read_json, write_json
 from .work import announce

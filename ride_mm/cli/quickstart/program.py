@@ -36,8 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Train a plain network, RIDE and its routers on long-tailed '
         'digits; compare them.',
-        epilog='A second call reuses what is there, an interrupted one continues. '
-        'Another --epochs discards the earlier results in the same --work-dir.',
+        epilog='A second call reuses what is there, an interrupted one continues.',
         allow_abbrev=False,
         prog='quickstart.py',
     )
@@ -78,7 +77,7 @@ def quickstart(args: argparse.Namespace) -> None:
     check_outputs({}, {'--work-dir': args.work_dir})
     runs = plan_runs(folder, args.epochs)
     for run in runs:
-        check_folder(run)
+        check_folder(run, args.fresh)
     try:
         with interrupted_by_sigterm():
             results = [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..experiments import shown
+from ..experiments.options import COMPILED_OPTIONS
 from .found import Found
 from .plan import plan_runs, run_name
 from .rows import Benchmark
@@ -17,12 +18,14 @@ class Call:
 
     Attributes:
         train_options: Options of ``tools/train.py``.
+        compiled: Whether the backbone is compiled.
         any_files: Whether other data files than the published ones are taken.
         free: Settings of how data is read and computed.
         seeds: Of each row.
     """
 
     train_options: tuple[str, ...]
+    compiled: bool
     any_files: bool
     free: tuple[str, ...]
     seeds: tuple[int, ...] = ()
@@ -34,6 +37,7 @@ class Call:
         parts += ['--seeds', *map(str, self.seeds)]
         parts += ['--any-files'] if self.any_files else []
         parts += self.train_options
+        parts += ['--compile'] if self.compiled else []
         parts += ['--cfg-options', *self.free] if self.free else []
         return ' '.join(parts)
 
@@ -79,9 +83,16 @@ def call_of(benchmark: Benchmark, record: Mapping[str, Any]) -> Call:
     """The call that has made a training; where the data was is not part of it."""
     command = record['command']
     of_files = {_leaf(option) for option in benchmark.any_files}
-    rest = [o for o in command['free'] if not o.startswith('data_root=')]
+    compiled = COMPILED_OPTIONS[-1] in command['free']
+    told = COMPILED_OPTIONS if compiled else ()
+    rest = [
+        option
+        for option in command['free']
+        if option not in told and not option.startswith('data_root=')
+    ]
     return Call(
         train_options=tuple(command.get('train_options', ())),
+        compiled=compiled,
         any_files=any(_leaf(option) in of_files for option in rest),
         free=tuple(option for option in rest if _leaf(option) not in of_files),
     )

@@ -12,9 +12,17 @@ from ..experiments import (
     make_slots,
     run_jobs,
 )
+from ..experiments.options import (
+    FAILED,
+    SOME_FAILED,
+    add_sweep_options,
+    amp_options,
+    check_seeds,
+    free_options,
+)
 from ..files import check_outputs
 from ..program import run_main, say
-from ..sweep import FAILED, SOME_FAILED, add_sweep_options, check_seeds
+from ..runs.precision import spell_out_amp
 from .cifar100lt import CIFAR100LT
 from .plan import commands_of, plan_runs, run_name, unfinished
 from .records import collect, read_notes, read_records, write_records
@@ -41,6 +49,7 @@ def reproduce_main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With status 1 if a training failed, 2 after an error.
     """
+    argv = spell_out_amp(sys.argv[1:] if argv is None else argv)
     faults = run_main(reproduce, make_parser(), argv, error_status=FAILED)
     if any(faults.values()):
         sys.exit(SOME_FAILED)
@@ -125,7 +134,7 @@ def reproduce(args: argparse.Namespace) -> dict[str, str | None]:
     rows, schedule = check(args, benchmark)
     folder = Path(args.work_dir or Path('work_dirs', 'reproduce', benchmark.name))
     free = free_settings(args, benchmark)
-    precision = [] if args.amp is None else ['--amp', args.amp]
+    precision = amp_options(args)
     runs = plan_runs(benchmark, schedule, rows, args.seeds, folder, free, precision)
     wanted = [run_name(schedule, row, seed) for row in rows for seed in args.seeds]
     # A report is of what there is, under whatever options it was trained.
@@ -220,7 +229,7 @@ def free_settings(args: argparse.Namespace, benchmark: Benchmark) -> list[str]:
     Raises:
         UsageError: If there is no such folder.
     """
-    free = list(args.cfg_options)
+    free = free_options(args)
     if args.data_root is not None:
         if not Path(args.data_root).expanduser().is_dir():
             raise UsageError(f'--data-root: expected a folder, got {args.data_root}')

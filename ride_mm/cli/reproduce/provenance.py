@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..experiments.options import COMPILED_OPTIONS
+
 UNKNOWN = 'not recorded'
 SHORT_HASH = 16
 
@@ -112,6 +114,7 @@ def images(record: Mapping[str, Any]) -> str:
 def devices(record: Mapping[str, Any]) -> str:
     """Name the devices, and which epochs each did if there were several."""
     by_device: dict[str, list[list[int]]] = {}
+    asked = COMPILED_OPTIONS[-1] in record['command']['free']
     for session in record['sessions']:
         text = session['device']
         if 'kind' in session:
@@ -123,6 +126,8 @@ def devices(record: Mapping[str, Any]) -> str:
         text += f', {session["precision"]}'
         if session.get('compiled'):
             text += ', compiled'
+        elif asked and 'compiled' not in session:
+            text += ', not recorded whether compiled'
         by_device.setdefault(text, []).append(session['epochs'])
     if len(by_device) == 1:
         return next(iter(by_device))

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from ...engine.checkpoint_io import latest_checkpoint
 from ...utils.freed_memory import keep_freed_memory
@@ -16,20 +16,21 @@ from ..errors import UsageError
 from ..files import existing_file
 from ..program import is_first_process, run_main, say
 from .checked_run import checked_run
+from .precision import add_amp_option, set_precision, spell_out_amp
 from .runner import add_common_options, build_runner, set_dataloader_defaults
 from .work_dir import earlier_run, locked, refuse_earlier_run
 
-PRECISIONS = ('fp16', 'bf16')
+# What --compile sets, also where the config has no such hook.
+COMPILED = {
+    'default_hooks.compile.type': 'CompileHook',
+    'default_hooks.compile.enable': True,
+}
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def train_main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``tools/train.py``."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    for i, option in enumerate(argv):
-        # As a flag, as MMPretrain has it, --amp must not swallow the config after it.
-        if option == '--amp' and argv[i + 1 : i + 2] not in ([p] for p in PRECISIONS):
-            argv[i] = '--amp=auto'
+    argv = spell_out_amp(sys.argv[1:] if argv is None else argv)
     run_main(train, make_parser(), argv)
 
 
@@ -58,14 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='train this long, with the schedule of learning rate and re-weighting '
         'scaled to it; --cfg-options apply afterwards',
     )
-    parser.add_argument(
-        '--amp',
-        nargs='?',
-        const='auto',
-        choices=('auto', *PRECISIONS),
-        help='train in mixed precision: bf16, or fp16 with a dynamic loss scale; '
-        'without a value bf16, but fp16 on a GPU that has no bf16',
-    )
+    add_amp_option(parser)
     parser.add_argument(
         '--compile',
         action='store_true',
@@ -104,8 +98,7 @@ def train(args: argparse.Namespace) -> None:
     if args.amp is not None:
         set_precision(cfg.optim_wrapper, args.amp)
     if args.compile:
-        cfg.merge_from_dict({'default_hooks.compile': dict(type='CompileHook')})
-        cfg.default_hooks.compile.enable = True
+        cfg.merge_from_dict(COMPILED)
     if args.auto_scale_lr:
         scale_learning_rate(cfg)
     set_dataloader_defaults(
@@ -124,28 +117,6 @@ def train(args: argparse.Namespace) -> None:
             runner = build_runner(cfg)
             runner.register_hook(begin, priority='LOWEST')
             runner.train()
-
-
-def set_precision(optim_wrapper: ConfigDict, precision: str) -> None:
-    """Train in mixed precision.
-
-    Raises:
-        UsageError: If the device cannot do it.
-    """
-    cuda = torch.cuda.is_available()
-    if precision == 'auto':
-        has_bf16 = not cuda or torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = 'bf16' if has_bf16 else 'fp16'
-    if precision == 'fp16':
-        if not cuda:
-            raise UsageError('--amp fp16: expected a GPU, got none; use --amp bf16')
-        optim_wrapper.type = 'AmpOptimWrapper'
-        optim_wrapper.dtype = 'float16'
-        optim_wrapper.setdefault('loss_scale', 'dynamic')
-    else:
-        optim_wrapper.type = 'AutocastOptimWrapper'
-        for name in ('dtype', 'loss_scale', 'use_fsdp'):
-            optim_wrapper.pop(name, None)
 
 
 def scale_learning_rate(cfg: Config) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from mmengine.dist import get_world_size
@@ -215,7 +216,10 @@ def why_not(model: nn.Module, optim_wrapper: OptimWrapper) -> str | None:
         )
     if optim_wrapper._accumulative_counts != 1:
         return 'gradients are accumulated over several batches'
-    if any(isinstance(part, MoELayer) for part in model.modules()):
+    teacher = getattr(model, 'teacher', None)
+    networks = [model] if teacher is None else [model, teacher.classifier]
+    parts = chain.from_iterable(network.modules() for network in networks)
+    if any(isinstance(part, MoELayer) for part in parts):
         return "a V-MoE's experts take as many tokens as come"
     distill = getattr(model, 'distill', None) or {}
     for name, loss in distill.items():

@@ -13,7 +13,8 @@ class AuxiliaryLossMixin:
     It is the sum over layers of the mean over groups. Beside it, means over layers and
     groups are logged: ``moe_importance``, ``moe_load``, ``moe_gshard`` before
     weighting, and ``moe_dropped``, the share of assignments without room. A backbone
-    without routers changes nothing.
+    without routers changes nothing, nor does the loss of a router that is frozen with
+    all before it: it is a constant.
     """
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
@@ -30,10 +31,8 @@ class AuxiliaryLossMixin:
         reports = [report for report in reports if id(report.layer) in own]
         if not reports:
             return losses
-        found = [report for report in reports if report.loss is not None]
+        found = [r for r in reports if r.loss is not None and _counts(r)]
         if found:
-            for report in found:
-                _check_gradient(report)
             losses['loss_moe'] = sum(report.loss.mean() for report in found)
         # A layer in eval mode has no noise, thus fewer terms.
         for name in dict.fromkeys(name for report in reports for name in report.terms):
@@ -52,11 +51,14 @@ class AuxiliaryLossMixin:
         return super().loss(inputs, data_samples)
 
 
-def _check_gradient(report: Report) -> None:
-    learns = any(p.requires_grad for p in report.layer.router.parameters())
-    if torch.is_grad_enabled() and learns and not report.loss.requires_grad:
+def _counts(report: Report) -> bool:
+    """Whether a router's loss is more than a constant to what learns."""
+    if report.loss.requires_grad or not torch.is_grad_enabled():
+        return True
+    if any(p.requires_grad for p in report.layer.router.parameters()):
         raise RuntimeError(
             "loss_moe: expected a gradient for the router's loss, got none: the layer "
             'ran without one, as under activation_checkpointing, which is of the '
             'reentrant kind; set model.backbone.with_cp=True in its place'
         )
+    return False

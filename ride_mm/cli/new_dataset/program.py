@@ -3,8 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from ..infer_output import printable
 from ..program import run_main
+from ..text import printable
 from .files import check_earlier, files_of, write_files
 from .folders import source_in_folders
 from .looks import drop_unreadable, look_at_all
