@@ -1,6 +1,7 @@
 """What README and docs name is there: files, sections, code and tests."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -74,3 +75,16 @@ def test_the_map_has_code_a_test_and_a_config_in_each_row():
         assert NAMED.search(code) and 'ride_mm/' in code
         assert all(name.startswith('tests/') for name, _ in NAMED.findall(test))
         assert NAMED.search(test) and LINK.search(config)
+
+
+@pytest.mark.parametrize('name', ['train', 'inference'])
+def test_the_tables_of_speed_have_the_figures_of_their_logs(name):
+    log = json.loads((ROOT / 'docs' / 'results' / 'speed' / f'{name}.json').read_text())
+    table = (ROOT / 'docs' / 'speed.md').read_text()
+    assert f'benchmarks/{name}.py' in log['command'] and len(log['rows']) > 5
+    for row in log['rows']:
+        speed = '1' if row['speed'] == 1 else f'{row["speed"]:.2f}'
+        line = (
+            rf'\| .*, {row["dtype"]} \| {row["images_per_second"]:,.0f} \| {speed} \|'
+        )
+        assert re.search(line, table), line
