@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import nn
@@ -27,8 +27,7 @@ class SyncBatchNormStatsHook(Hook):
     goes on as if never interrupted. Layers in eval mode are skipped, because the mean
     of equal numbers may differ from them by rounding. So are other buffers (class
     counts, numbers of batches), which are equal in all processes by construction;
-    MMEngine's SyncBuffersHook would round them. A checkpoint in the middle of an epoch
-    (``by_epoch=False``) has the statistics of the first process.
+    MMEngine's SyncBuffersHook would round them.
     """
 
     priority = 'NORMAL'
@@ -38,8 +37,10 @@ class SyncBatchNormStatsHook(Hook):
         self._stale = False
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Remember that the statistics have changed."""
+        """Average before a checkpoint in the middle of an epoch is saved."""
         self._stale = True
+        if any(_saves_now(hook, runner) for hook in runner.hooks):
+            self._average(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Average before the checkpoint is saved."""
@@ -59,3 +60,11 @@ class SyncBatchNormStatsHook(Hook):
             if module.training:
                 all_reduce(module.running_mean, op='mean')
                 all_reduce(module.running_var, op='mean')
+
+
+def _saves_now(hook: Hook, runner: Runner) -> bool:
+    """Whether a hook saves a checkpoint after this iteration."""
+    if not isinstance(hook, CheckpointHook) or hook.by_epoch:
+        return False
+    due = hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
+    return due or (hook.save_last and hook.is_last_train_iter(runner))
