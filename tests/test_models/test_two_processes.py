@@ -117,7 +117,7 @@ def gradients(
 
 
 def averaged_statistics(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
-    runner = mock.Mock(model=model)
+    runner = mock.Mock(model=model, hooks=[])
     hook = SyncBatchNormStatsHook()
     hook.after_train_iter(runner)
     hook.after_train_epoch(runner)
