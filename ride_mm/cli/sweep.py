@@ -1,7 +1,6 @@
 """Train a config with several seeds, and say how far its results spread."""
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,16 +23,15 @@ from .experiments import (
     status_of,
 )
 from .experiments.options import (
-    FAILED,
-    SOME_FAILED,
-    add_sweep_options,
+    EXIT_STATUS,
+    add_experiment_options,
     amp_options,
     check_seeds,
     free_options,
+    run_experiments,
 )
 from .files import check_outputs, write_json
-from .program import run_main, say
-from .runs.precision import spell_out_amp
+from .program import say
 
 FILE = 'sweep.json'
 EPILOG = """\
@@ -43,8 +41,6 @@ versions, data). A second call goes on: what is finished is not repeated, what w
 interrupted is resumed. Several at once: on GPUs one for each by default, --jobs 6 puts
 three on each of two; on the processor one by default, --jobs 2 halves the threads.
 
-exit status: 0 all seeds are finished; 1 some failed, and the end of their log says why;
-2 the options cannot be followed
 """
 
 
@@ -54,10 +50,7 @@ def sweep_main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With status 1 if a training failed, 2 after an error.
     """
-    argv = spell_out_amp(sys.argv[1:] if argv is None else argv)
-    faults = run_main(sweep, make_parser(), argv, error_status=FAILED)
-    if any(faults.values()):
-        sys.exit(SOME_FAILED)
+    run_experiments(sweep, make_parser(), argv)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -65,28 +58,19 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Train a config with several seeds, test each, and print mean, '
         'standard deviation and each run.',
-        epilog=EPILOG,
+        epilog=EPILOG + EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         prog='sweep.py',
     )
     parser.add_argument('config', help='path of a config, or the name of a shipped one')
-    add_sweep_options(parser)
-    parser.add_argument(
-        '--work-dir', help='of all trainings (default: work_dirs/sweep/CONFIG)'
+    add_experiment_options(
+        parser, 'sweep/CONFIG', 'settings that override the config, for all seeds'
     )
     parser.add_argument(
         '--json', metavar='FILE', help=f'all figures (default: WORK_DIR/{FILE})'
     )
     parser.add_argument('--epochs', type=int, help='train this long, as train.py does')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        action='extend',
-        metavar='KEY=VALUE',
-        help='settings that override the config, for all seeds',
-    )
     return parser
 
 

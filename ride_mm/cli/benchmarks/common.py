@@ -7,8 +7,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from ...utils.machine import machine_name
+from ..configs.loading import load_config
+from ..devices import pick_device
 from ..errors import UsageError
 from ..files import check_outputs
 from ..program import run_main
@@ -76,6 +80,20 @@ def check_benchmark_options(args: argparse.Namespace) -> None:
     if not 0 < args.seconds < math.inf:
         raise UsageError(f'--seconds: expected a number > 0, got {args.seconds:g}')
     check_outputs({'--json': args.json}, inputs=[getattr(args, 'checkpoint', None)])
+
+
+def begin(args: argparse.Namespace) -> tuple[torch.device, Config]:
+    """Find the device, set the threads and read the config.
+
+    Raises:
+        UsageError: If the options cannot be followed.
+    """
+    device = pick_device(args.device)
+    cfg = load_config(args)
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    return device, cfg
 
 
 def tell(message: str) -> None:

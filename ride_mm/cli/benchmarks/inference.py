@@ -9,7 +9,6 @@ from functools import partial
 import torch
 from mmcv.cnn import fuse_conv_bn
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from ...analysis.routing.speed import HALF
@@ -19,13 +18,13 @@ from ...analysis.timing import time_in_turns
 from ...models.classifiers import RIDEClassifier
 from ...models.compiled import compile_for_inference
 from ...utils.freed_memory import keep_freed_memory
-from ..configs.loading import add_config_options, load_config
+from ..configs.loading import add_config_options
 from ..configs.network import build_model, image_size
-from ..devices import pick_device
 from ..errors import UsageError
 from ..files import write_json
 from .common import (
     add_benchmark_options,
+    begin,
     check_benchmark_options,
     heading_text,
     machine_heading,
@@ -91,12 +90,8 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
     for size in args.batch_sizes:
         if size < 1:
             raise UsageError(f'--batch-sizes: expected numbers >= 1, got {size}')
-    device = pick_device(args.device)
-    cfg = load_config(args)
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    device, cfg = begin(args)
     side = (args.shape,) * 2 if args.shape is not None else image_size(cfg)
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
     models = build_models(cfg, args.config, args.reference, device, args.compile)
     channels = cfg.model.backbone.get('in_channels', 3)
     generator = torch.Generator().manual_seed(0)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from mmcv.cnn import fuse_conv_bn
-from mmengine.registry import init_default_scope
 
 from ...analysis.complexity import PartCosts, part_costs
 from ...analysis.routing.speed import HALF, RoutingSpeed, measure, whole_samples
@@ -19,13 +18,13 @@ from ...engine.checkpoint_io import (
 from ...engine.hooks.fit_check import misfits, named, without_router
 from ...models.classifiers import RIDEClassifier
 from ...utils.freed_memory import keep_freed_memory
-from ..configs.loading import add_config_options, load_config
+from ..configs.loading import add_config_options
 from ..configs.network import build_model, image_size
-from ..devices import pick_device
 from ..errors import UsageError
 from ..files import existing_file, write_json
 from .common import (
     add_benchmark_options,
+    begin,
     check_benchmark_options,
     heading_text,
     machine_heading,
@@ -105,15 +104,11 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         UsageError: If the options or the config cannot be followed.
     """
     check_options(args)
-    device = pick_device(args.device)
-    cfg = load_config(args)
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    device, cfg = begin(args)
     side = (args.shape,) * 2 if args.shape is not None else image_size(cfg)
     model = build_routed(cfg.get('model') or {}, args.config)
     if args.checkpoint is not None:
         load_weights(model, args.checkpoint)
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
     kept = not args.return_memory and device.type == 'cpu' and keep_freed_memory()
     model = model.to(device).eval()
     shape = (cfg.model.backbone.get('in_channels', 3), *side)

@@ -9,21 +9,20 @@ from pathlib import Path
 import torch
 import torch._inductor.config as inductor
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
 from ...analysis.speed import PARTS, peak_memory, time_operators, time_parts
 from ...analysis.tables import ABSENT, format_table
 from ...analysis.timing import time_in_turns
 from ...utils.freed_memory import keep_freed_memory
 from ..configs.checks import check_settings
-from ..configs.loading import add_config_options, load_config
+from ..configs.loading import add_config_options
 from ..configs.network import image_size
 from ..configs.options import OptionsAction, merge_options
-from ..devices import pick_device
 from ..errors import UsageError
 from ..files import write_json
 from .common import (
     add_benchmark_options,
+    begin,
     check_benchmark_options,
     heading_text,
     machine_heading,
@@ -116,9 +115,7 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         raise UsageError(f'--batch-size: expected a number >= 2, got {args.batch_size}')
     if args.operators < 0:
         raise UsageError(f'--operators: expected a number >= 0, got {args.operators}')
-    device = pick_device(args.device)
-    cfg = load_config(args)
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    device, cfg = begin(args)
     if cfg.get('train_dataloader') is None:
         raise UsageError(f'{args.config}: expected a config for training')
     if args.batch_size is not None:
@@ -129,8 +126,6 @@ def benchmark(args: argparse.Namespace, command: str) -> dict:
         merge_options(other, args.against, '--against')
         check_settings(other)
         settings[' '.join(f'{k}={v}' for k, v in args.against.items())] = other
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
     side = (args.shape,) * 2 if args.shape is not None else image_size(cfg)
     candidates = []
     for dtype in args.dtypes:

@@ -1,20 +1,55 @@
-"""Options and exit statuses of programs that train with several seeds."""
+"""What programs that train with several seeds have in common: options, statuses."""
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import UsageError
-from ..runs.precision import add_amp_option, precision_here
+from ..program import run_main
+from ..runs.precision import add_amp_option, precision_here, spell_out_amp
 from ..runs.training import COMPILED
 from .run import is_free
 
 SOME_FAILED, FAILED = 1, 2
+EXIT_STATUS = """\
+exit status: 0 all that was asked for is finished; 1 some trainings failed, and the end
+of their log says why; 2 the options cannot be followed
+"""
 # As settings, so that they are of those that leave a result as it is.
 COMPILED_OPTIONS = tuple(f'{key}={value}' for key, value in COMPILED.items())
 
 
-def add_sweep_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--seeds``, ``--jobs``, ``--amp`` and ``--compile``."""
+def run_experiments(
+    main: Callable[[argparse.Namespace], Mapping[str, str | None]],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+) -> None:
+    """Run a program that trains.
+
+    Args:
+        main: Returns why each training failed, None if it did not, by name.
+        parser: Of its options.
+        argv: The options, None for those of the program.
+
+    Raises:
+        SystemExit: With status 1 if a training failed, 2 after an error.
+    """
+    argv = spell_out_amp(sys.argv[1:] if argv is None else argv)
+    faults = run_main(main, parser, argv, error_status=FAILED)
+    if any(faults.values()):
+        sys.exit(SOME_FAILED)
+
+
+def add_experiment_options(
+    parser: argparse.ArgumentParser, folder: str, settings: str
+) -> None:
+    """Add the options of programs that train with several seeds.
+
+    Args:
+        parser: The program's.
+        folder: Where all trainings go by default.
+        settings: What ``--cfg-options`` takes.
+    """
     parser.add_argument(
         '--seeds',
         nargs='+',
@@ -29,6 +64,17 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
     add_amp_option(parser)
     parser.add_argument(
         '--compile', action='store_true', help='compile the backbone, as train.py does'
+    )
+    parser.add_argument(
+        '--work-dir', help=f'of all trainings (default: work_dirs/{folder})'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        action='extend',
+        metavar='KEY=VALUE',
+        help=settings,
     )
     parser.set_defaults(local_rank=0)
 

@@ -1,7 +1,6 @@
 """The program ``tools/reproduce.py``: options, plan, trainings, report."""
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,16 +12,15 @@ from ..experiments import (
     run_jobs,
 )
 from ..experiments.options import (
-    FAILED,
-    SOME_FAILED,
-    add_sweep_options,
+    EXIT_STATUS,
+    add_experiment_options,
     amp_options,
     check_seeds,
     free_options,
+    run_experiments,
 )
 from ..files import check_outputs
-from ..program import run_main, say
-from ..runs.precision import spell_out_amp
+from ..program import say
 from .cifar100lt import CIFAR100LT
 from .plan import commands_of, plan_runs, run_name, unfinished
 from .records import collect, read_notes, read_records, write_records
@@ -38,8 +36,6 @@ resumed. What a row is built on (stage one, teacher) is trained first, with the 
 seed. The report also has what earlier calls found, here or elsewhere: all figures are
 in the .json beside it.
 
-exit status: 0 all that was asked for is finished; 1 some trainings failed, and the end
-of their log says why; 2 the options cannot be followed
 """
 
 
@@ -49,10 +45,7 @@ def reproduce_main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With status 1 if a training failed, 2 after an error.
     """
-    argv = spell_out_amp(sys.argv[1:] if argv is None else argv)
-    faults = run_main(reproduce, make_parser(), argv, error_status=FAILED)
-    if any(faults.values()):
-        sys.exit(SOME_FAILED)
+    run_experiments(reproduce, make_parser(), argv)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -60,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description='Train and test what a published table has, several seeds each, '
         'and write the figures beside the published ones.',
-        epilog=EPILOG,
+        epilog=EPILOG + EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         prog='reproduce.py',
@@ -72,7 +65,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--schedule', help='the published one, or a shorter one (default: 200e)'
     )
-    add_sweep_options(parser)
+    add_experiment_options(
+        parser,
+        'reproduce/BENCHMARK',
+        'settings that leave the result as it is, such as '
+        'train_dataloader.num_workers=0',
+    )
     parser.add_argument('--data-root', metavar='FOLDER', help='where the data is')
     parser.add_argument(
         '--any-files',
@@ -81,21 +79,9 @@ def make_parser() -> argparse.ArgumentParser:
         'report says so',
     )
     parser.add_argument(
-        '--work-dir', help='of all trainings (default: work_dirs/reproduce/BENCHMARK)'
-    )
-    parser.add_argument(
         '--out',
         metavar='FILE.md',
         help='the report (default: docs/results/BENCHMARK.md)',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        action='extend',
-        metavar='KEY=VALUE',
-        help='settings that leave the result as it is, such as '
-        'train_dataloader.num_workers=0',
     )
     parser.add_argument(
         '--note',
