@@ -8,11 +8,11 @@ their models 40.99 % of the images use one expert, 9.47 % two, 49.54 % three.
     python tools/train.py configs/ride/ride_r32_cifar100lt.py
     python tools/train.py configs/ride/ride_r32_cifar100lt_router.py
 
-Measured on stage one's 48.28 (mean of seeds 0, 1 and 2, last epoch, `--amp bf16` on two
-cores, images of a near-lossless copy), top-1 %: 47.81 all, 66.02 / 49.26 / 24.87 many /
-medium / few, with 2.19 experts on average. Seed 0 uses 2.08 (39.85 % of the images use
-one, 12.08 % two, 48.07 % three), seed 1 2.36 (28.38, 7.14 and 64.48 %), seed 2 2.13
-(37.72, 11.70 and 50.58 %); `docs/results.md` says why less than is published.
+Measured on stage one's 48.28 (mean of seeds 0, 1 and 2, last epoch, `--amp bf16` on one
+or two cores, images of a near-lossless copy), top-1 %: 47.81 all, 66.02 / 49.26 / 24.87
+many / medium / few, with 2.19 experts on average. Seed 0 uses 2.08 (39.85 % of the
+images use one, 12.08 % two, 48.07 % three), seed 1 2.36 (28.38, 7.14 and 64.48 %), seed
+2 2.13 (37.72, 11.70 and 50.58 %); `docs/results.md` says why less than is published.
 """
 
 _base_ = './ride_r32_cifar100lt.py'

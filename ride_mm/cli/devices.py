@@ -19,7 +19,7 @@ def pick_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
-    except (AssertionError, RuntimeError) as err:
+    except (AssertionError, ImportError, RuntimeError) as err:
         reason = str(err).split('\n')[0]
         raise UsageError(
             f'--device: expected one that PyTorch can use, got {name} ({reason})'

@@ -188,12 +188,11 @@ def build(args: argparse.Namespace) -> Inferencer:
     classes = None
     if args.classes is not None:
         classes = read_classes(args.classes)
-    if args.device is not None:
-        pick_device(args.device)
+    device = None if args.device is None else str(pick_device(args.device))
     cfg = load_config(args)
     try:
         return Inferencer(
-            cfg, checkpoint, args.device, classes, args.thresholds, args.compile
+            cfg, checkpoint, device, classes, args.thresholds, args.compile
         )
     except (ValueError, FileNotFoundError) as err:
         raise UsageError(f'{args.config}: {err}') from None

@@ -27,6 +27,7 @@ from .experiments.options import (
     add_experiment_options,
     amp_options,
     check_seeds,
+    check_settings,
     free_options,
     run_experiments,
 )
@@ -109,6 +110,8 @@ def runs_of(args: argparse.Namespace) -> list[Run]:
         UsageError: If there is no such config, or an option does not fit.
     """
     check_seeds(args.seeds)
+    check_settings(args.cfg_options)
+    check_outputs({}, {'--work-dir': args.work_dir})
     for option in args.cfg_options:
         if option.startswith(('randomness.seed=', 'randomness=')):
             raise UsageError(f'--cfg-options {option}: expected --seeds instead')

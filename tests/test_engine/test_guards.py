@@ -15,6 +15,7 @@ from ride_mm.engine.hooks.nan_guard import loss_terms
 from ride_mm.engine.hooks.schedule_guard import (
     ScheduleChangedError,
     data_settings,
+    describe_config,
     differences,
 )
 
@@ -192,6 +193,11 @@ class TestScheduleGuard:
             train_dataloader__dataset__dataset__data_root='elsewhere',
         )
         assert runner.epoch == 1
+
+    def test_how_images_lie_in_memory_is_free(self):
+        model = {'type': 'RIDEClassifier', 'num_experts': 3}
+        other = describe_config({'model': model | {'channels_last': True}})
+        assert other == describe_config({'model': model})
 
     def test_weights_alone_may_be_trained_differently(self, trained, tmp_path):
         runner = run_tiny(tmp_path, load_from=str(trained), train_cfg__max_epochs=2)

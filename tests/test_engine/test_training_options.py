@@ -13,7 +13,7 @@ from engine_helpers import (
     tiny_config,
 )
 from mmengine.config import Config
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -218,7 +218,7 @@ def test_processes_share_the_average_s_statistics(monkeypatch):
     monkeypatch.setattr(ema_module, 'all_reduce', lambda tensor, op: tensor.fill_(7))
     model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2))
     model[1].eval()
-    hook, runner = LTEMAHook(), SimpleNamespace(model=model, iter=0)
+    hook, runner = LTEMAHook(), SimpleNamespace(model=model, iter=0, hooks=[])
     hook.before_run(runner)
     hook.after_train_epoch(runner)
     average = hook.ema_model.module
@@ -229,6 +229,11 @@ def test_processes_share_the_average_s_statistics(monkeypatch):
     assert average[0].running_var.tolist() == [7, 7]
     assert average[1].running_mean.tolist() == [0, 0]
     assert model[0].running_mean.tolist() == [0, 0]
+    average[0].running_mean.zero_()
+    runner.hooks = [CheckpointHook(interval=2, by_epoch=False, save_last=False)]
+    for runner.iter, expected in ((2, 0), (3, 7)):  # Saved after the fourth iteration.
+        hook.after_train_iter(runner, 0)
+        assert (average[0].running_mean.tolist() == [7, 7]) == (expected == 7)
 
 
 @pytest.mark.parametrize('used', ['saved', 'validated'])
@@ -239,7 +244,7 @@ def test_buffers_that_are_no_statistics_are_the_model_s_own(used):
     model.register_buffer('thresholds', torch.tensor([1.0, -torch.inf]))
     model.weight = nn.Parameter(torch.zeros(1))
     hook = LTEMAHook(momentum=0.5)
-    runner = SimpleNamespace(model=model, iter=0, max_epochs=1, max_iters=3)
+    runner = SimpleNamespace(model=model, iter=0, max_epochs=1, max_iters=3, hooks=[])
     hook.before_run(runner)
     model.bank = torch.ones(4, 2)
     hook.before_train(runner)
@@ -263,7 +268,7 @@ def test_buffers_that_are_no_statistics_are_the_model_s_own(used):
 def test_the_mean_of_all_weights_is_an_average_too():
     model = nn.Linear(1, 1)
     hook = LTEMAHook(ema_type='StochasticWeightAverage', momentum=None)
-    runner = SimpleNamespace(model=model, iter=0)
+    runner = SimpleNamespace(model=model, iter=0, hooks=[])
     hook.before_run(runner)
     for step in (1.0, 2.0, 6.0):
         model.weight.data.fill_(step)
@@ -374,7 +379,7 @@ def test_the_last_window_of_an_epoch_ends_with_it(tmp_path):
 def test_a_test_without_training_leaves_buffers_that_grew_with_the_checkpoint():
     model = nn.Module()
     model.register_buffer('bank', torch.zeros(0, 2))
-    hook, runner = LTEMAHook(), SimpleNamespace(model=model, iter=0)
+    hook, runner = LTEMAHook(), SimpleNamespace(model=model, iter=0, hooks=[])
     hook.before_run(runner)
     model.bank = torch.ones(4, 2)
     hook.before_test_epoch(runner)

@@ -45,6 +45,16 @@ def test_steps_run_in_order_and_what_is_needed_runs_before(tmp_path):
     assert trace.read_text() == '0123'
 
 
+def test_what_needs_a_job_that_could_not_begin_is_told_wherever_it_stands(tmp_path):
+    def refuse() -> None:
+        raise UsageError('not this')
+
+    broken = Job('broken', [Step('one', python('pass'), refuse)], tmp_path / 'log')
+    jobs = [job(tmp_path, 'needs it', 'pass', needs=('broken',)), broken]
+    faults = run_jobs(jobs, [Slot('a')], print)
+    assert 'it needs broken' in faults['needs it'] and 'not this' in faults['broken']
+
+
 def test_what_failed_is_shown_and_stops_only_what_needs_it(tmp_path):
     said = []
     (tmp_path / 'bad.log').write_text('of an earlier call\n')

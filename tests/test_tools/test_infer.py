@@ -159,7 +159,7 @@ def test_the_weights_that_ride_mm_ships(photos, tmp_path, capsys):
     name = 'ride_r20_digitslt_small_router'
     assert infer(name, '-', photos / 'a') == 0
     shipped = capsys.readouterr().out.splitlines()[:5]
-    assert infer(name, shipped_weights(name), photos / 'a') == 0
+    assert infer(name, shipped_weights(name), photos / 'a', '--device', 'auto') == 0
     assert capsys.readouterr().out.splitlines()[:5] == shipped
 
 

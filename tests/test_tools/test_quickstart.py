@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from ride_mm.cli.errors import UsageError
+from ride_mm.cli.experiments.work import write_command
+from ride_mm.cli.files import write_json
 from ride_mm.cli.quickstart import claim, cost, program, work
+from ride_mm.cli.quickstart.claim import check_folder
 from ride_mm.cli.quickstart.plan import plan_runs
 
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'quickstart.py'
@@ -179,6 +182,19 @@ def test_results_of_another_schedule_are_left_alone(calls, no_cost, tmp_path):
     assert sorted(folder.rglob('*')) == before and len(calls) == done
     assert quickstart('--work-dir', folder, '--epochs', '5', '--fresh') == 0
     assert len(calls) == 2 * done
+
+
+def test_a_training_that_never_began_may_get_another_schedule(runs, tmp_path):
+    write_json({'config': runs[0].config}, runs[0].work_dir / 'quickstart.json')
+    write_command(runs[0], {})
+    for run in plan_runs(tmp_path / 'w', epochs=5):
+        check_folder(run, fresh=False)
+    (runs[0].work_dir / 'epoch_1.pth').write_text('')
+    (runs[0].work_dir / 'last_checkpoint').write_text(
+        str(runs[0].work_dir / 'epoch_1.pth')
+    )
+    with pytest.raises(UsageError, match='expected --epochs 4, as before'):
+        check_folder(plan_runs(tmp_path / 'w', epochs=5)[0], fresh=False)
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,54 @@ def test_mixed_precision_reaches_all_trainings_and_stays_apart(capsys):
     assert report() == before
 
 
+def test_a_training_that_has_only_begun_here_replaces_no_figures_of_elsewhere():
+    assert reproduce('--rows', 'ce', '--seeds', '0') == 0
+    before = report()
+    assert cells('Plain')[1] == '1'
+    (place('ce') / 'test.json').unlink()
+    for damaged in ('unfinished', 'elsewhere'):
+        if damaged == 'elsewhere':
+            Path('work_dirs').rename('moved')
+        assert reproduce('--report-only') == 0
+        assert report() == before
+
+
+def test_what_another_call_wrote_meanwhile_stays(monkeypatch):
+    """Trainings take hours; the report may have changed by then."""
+    assert reproduce('--rows', 'ce', '--seeds', '0', '--note', 'Early.') == 0
+    kept = Path('docs/results/toy.json').read_text()
+    Path('docs/results/toy.json').unlink()
+    Path('work_dirs').rename('moved')
+    run_jobs = program.run_jobs
+
+    def meanwhile(*arguments):
+        Path('docs/results/toy.json').write_text(kept)
+        return run_jobs(*arguments)
+
+    monkeypatch.setattr(program, 'run_jobs', meanwhile)
+    assert reproduce('--rows', 'ride', '--seeds', '0') == 0
+    assert cells('Plain')[1] == '1' and cells('Experts')[1] == '1'
+    assert '- Early.' in report()
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('test.json', '{', 'expected what a test wrote'),
+        ('command.json', None, 'expected a training of ce_r20_digitslt, got other'),
+    ],
+)
+def test_a_damaged_or_foreign_folder_is_named(name, content, message, capsys):
+    assert reproduce('--rows', 'ce', '--seeds', '0') == 0
+    path = place('ce') / name
+    if content is None:
+        content = json.dumps(json.loads(path.read_text()) | {'config': 'other'})
+    path.write_text(content)
+    assert reproduce('--report-only') == 2
+    err = capsys.readouterr().err
+    assert message in err and str(place('ce')) in err
+
+
 def test_figures_of_elsewhere_stay_in_the_report():
     note = ['--note', 'Made of clay.']
     assert reproduce('--rows', 'ce', '--seeds', '0', *note) == 0

@@ -64,6 +64,19 @@ def test_mean_deviation_and_runs(fake, tmp_path, capsys):
     assert cells[1:] == [f'{values[1]:.2f}', '3.00', *(f'{v:.2f}' for v in values)]
 
 
+def test_metrics_that_are_no_numbers_are_left_out(fake, tmp_path):
+    assert sweep(tmp_path, '--seeds', '0', '1') == 0
+    path = tmp_path / 'seed_0' / 'test.json'
+    test = json.loads(path.read_text())
+    test['metrics'] |= {'confusion_matrix/result': [[3, 1], [0, 4]], 'loss': None}
+    path.write_text(json.dumps(test))
+    other = tmp_path / 'seed_1' / 'test.json'
+    other.write_text(json.dumps(test | {'metrics': test['metrics'] | {'loss': 2.0}}))
+    assert sweep(tmp_path, '--seeds', '0', '1') == 0
+    content = json.loads((tmp_path / 'sweep.json').read_text())
+    assert set(content['metrics']) == {'shot_accuracy/all', 'shot_accuracy/many'}
+
+
 def test_one_seed_has_no_deviation(fake, tmp_path, capsys):
     assert sweep(tmp_path, '--seeds', '7') == 0
     content = json.loads((tmp_path / 'sweep.json').read_text())
@@ -142,6 +155,7 @@ def test_ctrl_c_ends_the_trainings_and_a_second_call_goes_on(tmp_path):
         ([], ['randomness.seed=3'], 'expected --seeds instead'),
         ([], ['modle.x=3'], 'did you mean model?'),
         (['--json', '/'], SHORT, '--json: expected a file, got the folder /'),
+        ([], ['log_level'], '--cfg-options: expected KEY=VALUE, got log_level'),
         (['--epochs', '0'], [], '--epochs: expected at least 1, got 0'),
         (['--epochs', 'one'], [], 'sweep.py: error: argument --epochs: invalid int'),
     ],

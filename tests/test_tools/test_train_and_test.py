@@ -165,6 +165,11 @@ class TestTrain:
         assert seen[0].amp == amp
         assert seen[0].config == 'config'
 
+    def test_without_arguments_the_usage_is_told(self, capsys):
+        with pytest.raises(SystemExit, match='2'):
+            train_main([])
+        assert 'usage: train.py' in capsys.readouterr().err
+
     def test_precision(self, monkeypatch):
         for gpu, precision, kind in (
             ('new', 'auto', 'AutocastOptimWrapper'),

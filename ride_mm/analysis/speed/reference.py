@@ -26,6 +26,13 @@ CLASSES = {
 }
 
 
+def _settings(*parts: ConfigDict) -> str:
+    """Those settings that decide about the network, as the config has them."""
+    names = 'depth', 'groups', 'num_experts'
+    found = [f'{n}={part[n]}' for part in parts for n in names if n in part]
+    return f' with {", ".join(found)}' if found else ''
+
+
 def reference_model(folder: str, cfg: ConfigDict) -> nn.Module:
     """Build the authors' network of the same shape.
 
@@ -43,8 +50,8 @@ def reference_model(folder: str, cfg: ConfigDict) -> nn.Module:
     if name is None or backbone.get('groups', 1) > 1:
         raise ValueError(
             'reference: expected a model of several experts with one of the backbones '
-            f'{", ".join(f"{t} of depth {d}" for t, d in CLASSES)}, got {kind[0]} of '
-            f'depth {kind[1]} with {cfg.get("num_experts", 3)} experts'
+            f'{", ".join(f"{t} of depth {d}" for t, d in CLASSES)}, got {kind[0]}'
+            f'{_settings(backbone, cfg)}'
         )
     width = backbone.get('expert_width', 0.75)
     if width not in (0.75, 1.0):

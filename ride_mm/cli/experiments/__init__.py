@@ -11,7 +11,7 @@ from .run import (
     last_checkpoint_name,
     shown,
 )
-from .work import Status, job_of, read_command, status_of
+from .work import Status, has_begun, job_of, read_command, status_of
 
 __all__ = [
     'Job',
@@ -22,6 +22,7 @@ __all__ = [
     'Step',
     'check_config',
     'config_content',
+    'has_begun',
     'is_free',
     'job_of',
     'last_checkpoint_name',

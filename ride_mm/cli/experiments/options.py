@@ -92,6 +92,17 @@ def check_seeds(seeds: Sequence[int]) -> None:
         raise UsageError(f'--seeds: expected each once, got {list(seeds)}')
 
 
+def check_settings(options: Sequence[str]) -> None:
+    """Refuse settings without a value.
+
+    Raises:
+        UsageError: If one is not ``KEY=VALUE``.
+    """
+    wrong = [option for option in options if not option.partition('=')[1]]
+    if wrong:
+        raise UsageError(f'--cfg-options: expected KEY=VALUE, got {wrong[0]}')
+
+
 def free_options(args: argparse.Namespace) -> list[str]:
     """Settings that leave a result as it is: of ``--compile`` and ``--cfg-options``."""
     compiled = COMPILED_OPTIONS if args.compile else ()

@@ -190,7 +190,7 @@ def run_jobs(
     with interrupted_by_sigterm():
         try:
             pool.start_ready()
-            while pool.running:
+            while pool.running or pool.waiting:
                 time.sleep(LOOK)
                 pool.look()
                 pool.start_ready()

@@ -32,9 +32,13 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.fmean(values), sd, tuple(values))
 
 
-def metrics_of(runs: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
-    """Summarise those metrics that all runs have."""
+def metrics_of(runs: Sequence[Mapping[str, object]]) -> dict[str, Spread]:
+    """Summarise those metrics that are numbers in all runs, not lists, nor absent."""
     if not runs:
         return {}
-    names = [name for name in runs[0] if all(name in run for run in runs)]
+    names = [n for n in runs[0] if all(_is_number(run.get(n)) for run in runs)]
     return {name: spread([float(run[name]) for run in runs]) for name in names}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

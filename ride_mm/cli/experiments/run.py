@@ -126,13 +126,20 @@ class Run:
         Raises:
             UsageError: If the file is not there or is not that of a test.
         """
-        path = self.work_dir / TEST
-        try:
-            return dict(json.loads(path.read_text())['metrics'])
-        except (OSError, ValueError, KeyError, TypeError) as err:
-            raise UsageError(
-                f'{path}: expected what a test wrote, got {err!r}'
-            ) from None
+        return read_metrics(self.work_dir)
+
+
+def read_metrics(work_dir: Path) -> dict[str, float]:
+    """Read what the test of a training gave.
+
+    Raises:
+        UsageError: If the file is not there or is not that of a test.
+    """
+    path = work_dir / TEST
+    try:
+        return dict(json.loads(path.read_text())['metrics'])
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise UsageError(f'{path}: expected what a test wrote, got {err!r}') from None
 
 
 def executable(arguments: Sequence[str]) -> list[str]:
@@ -174,7 +181,6 @@ def config_content(cfg: Config) -> dict[str, Any]:
     training depends on are part of it, so that a new one makes no other training.
     """
     content = describe_config(cfg)
-    (content['model'] or {}).pop('channels_last', None)
     hooks = cfg.get('default_hooks') or {}
     return {
         **content,

@@ -37,7 +37,7 @@ def status_of(run: Run) -> Status:
         UsageError: If its folder is that of another training.
     """
     known = read_command(run.work_dir)
-    if known is not None and not _has_begun(run):
+    if known is not None and not has_begun(run):
         return Status.NEW  # What failed at once may be corrected.
     check_same(run, known)
     test, checkpoint = run.work_dir / TEST, run.checkpoint
@@ -54,7 +54,7 @@ def status_of(run: Run) -> Status:
     return Status.STARTED if latest_checkpoint(run.work_dir) else Status.NEW
 
 
-def _has_begun(run: Run) -> bool:
+def has_begun(run: Run) -> bool:
     """Whether a training has left anything that would be lost."""
     tested = (run.work_dir / TEST).is_file()
     return tested or latest_checkpoint(run.work_dir) is not None

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 
 from ..errors import UsageError
-from ..experiments import Run, read_command, status_of
+from ..experiments import Run, has_begun, read_command, status_of
 from ..files import read_json, write_json
 from ..program import PACKAGE
 from .work import announce
@@ -31,7 +31,7 @@ def check_folder(run: Run, fresh: bool) -> None:
             f'{folder}: expected an empty folder or one made by this script, got one '
             'with other files; choose another --work-dir'
         )
-    known = None if fresh else read_command(folder)
+    known = read_command(folder) if has_begun(run) and not fresh else None
     if known is not None and known['train_options'] != list(run.train_options):
         earlier = ' '.join(known['train_options']) or 'the full schedule'
         raise UsageError(

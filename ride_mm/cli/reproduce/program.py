@@ -16,6 +16,7 @@ from ..experiments.options import (
     add_experiment_options,
     amp_options,
     check_seeds,
+    check_settings,
     free_options,
     run_experiments,
 )
@@ -133,20 +134,24 @@ def reproduce(args: argparse.Namespace) -> dict[str, str | None]:
         return {}
     out = Path(args.out or Path('docs', 'results', f'{benchmark.name}.md'))
     check_outputs({'--out': str(out)})
-    records = read_records(out.with_suffix('.json'), benchmark)
-    remarks = read_notes(out.with_suffix('.json'))
-    if args.note is not None:
-        remarks[schedule] = args.note
+    content = out.with_suffix('.json')
+    read_records(content, benchmark)  # Refused now, if it is no such file.
     faults = {}
     if not args.report_only:
         say(f'Trainings to be run or finished: {len(todo)}.')
         notes = {'files': checked_files(args, benchmark)} if todo else {}
         jobs = [job_of(run, notes) for run, _ in todo]
         faults = run_jobs(jobs, make_slots(args.jobs), say)
+    # Another call may have written meanwhile.
+    records, remarks = read_records(content, benchmark), read_notes(content)
     for key, found in collect(folder, benchmark).items():
-        records[key] = found
+        # What is finished elsewhere stays, if it has only begun here.
+        if found['metrics'] is not None or key not in records:
+            records[key] = found
+    if args.note is not None:
+        remarks[schedule] = args.note
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_records(records, remarks, out.with_suffix('.json'), benchmark)
+    write_records(records, remarks, content, benchmark)
     write_report(report_of(benchmark, records, schedule, remarks), out)
     print(f'Report: {out}')
     failed = [name for name, fault in faults.items() if fault is not None]
@@ -174,6 +179,8 @@ def check(args: argparse.Namespace, benchmark: Benchmark) -> tuple[list[str], st
     if wrong:
         raise UsageError(f'--rows: expected some of {known}, got {wrong}')
     check_seeds(args.seeds)
+    check_settings(args.cfg_options)
+    check_outputs({}, {'--work-dir': args.work_dir})
     decide = [option for option in args.cfg_options if not is_free(option)]
     if decide:
         raise UsageError(

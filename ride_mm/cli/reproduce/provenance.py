@@ -101,7 +101,7 @@ def images(record: Mapping[str, Any]) -> str:
         parts = {
             (data['number'], data['subset'], data['images'])
             for session in record['sessions']
-            if (data := session['data'].get(key)) is not None
+            if (data := session.get('data', {}).get(key)) is not None
         }
         for number, subset, pixels in sorted(parts, key=str):
             text = f'{number:,} {title} images'

@@ -10,7 +10,7 @@ from ...engine.checkpoint_io import latest_checkpoint
 from ...engine.hooks.run_record import read_record
 from ..errors import UsageError
 from ..experiments import read_command
-from ..experiments.run import TEST
+from ..experiments.run import TEST, read_metrics
 from ..files import write_json
 from .rows import Benchmark
 
@@ -27,16 +27,32 @@ def collect(folder: Path, benchmark: Benchmark) -> dict[str, dict[str, Any]]:
     Returns:
         By that name a record: ``metrics`` of the test (None before it), ``command``,
         ``sessions``, ``state``, in words, and ``history``, see :func:`read_history`.
+
+    Raises:
+        UsageError: If a folder is that of another training, or a file is damaged.
     """
     found = {}
-    for schedule in benchmark.schedules:
+    for schedule, suffix in benchmark.schedules.items():
         for row in benchmark.rows:
             for place in sorted((folder / schedule / row.name).glob('seed_*')):
                 if re.fullmatch(r'seed_\d+', place.name):
                     record = read_run(place)
                     if record is not None:
+                        config = row.config.format(schedule=suffix)
+                        check_config_of(place, record, Path(config).stem)
                         found[f'{schedule}/{row.name}/{place.name}'] = record
     return found
+
+
+def check_config_of(place: Path, record: Mapping[str, Any], expected: str) -> None:
+    """Refuse a folder of a row in which another config was trained.
+
+    Raises:
+        UsageError: With both.
+    """
+    got = (record['command'] or {}).get('config', expected)
+    if got != expected:
+        raise UsageError(f'{place}: expected a training of {expected}, got {got}')
 
 
 def read_run(work_dir: Path) -> dict[str, Any] | None:
@@ -52,7 +68,7 @@ def read_run(work_dir: Path) -> dict[str, Any] | None:
         free = [o for o in command['free'] if 'data_root=' not in o]
         command = {**command, 'free': free}
     if tested:
-        metrics = json.loads((work_dir / TEST).read_text())['metrics']
+        metrics = read_metrics(work_dir)
     sessions = [s for s in read_record(work_dir) if s['epochs'][0] < s['epochs'][1]]
     where = Path(latest).stem.replace('_', ' ') if latest else 'unknown'
     state = 'finished' if tested else f'unfinished, {where}'

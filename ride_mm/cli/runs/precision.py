@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import torch
 from mmengine.config import ConfigDict
@@ -29,10 +30,9 @@ def spell_out_amp(argv: Sequence[str]) -> list[str]:
     As a flag, as MMPretrain has it, it must not swallow the config after it.
     """
     values = ('auto', *PRECISIONS)
-    after = [*argv[1:], None]
     return [
-        '--amp=auto' if option == '--amp' and value not in values else option
-        for option, value in zip(argv, after, strict=True)
+        '--amp=auto' if option == '--amp' and after not in values else option
+        for option, after in zip_longest(argv, argv[1:])
     ]
 
 

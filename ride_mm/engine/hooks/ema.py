@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ..checkpoint_io import CheckpointError
-from .sync_batch_norm_stats import tracked_statistics
+from .sync_batch_norm_stats import saves_within_epoch, tracked_statistics
 
 
 @HOOKS.register_module()
@@ -105,9 +105,11 @@ class LTEMAHook(EMAHook):
         self.ema_model.avg_parameters = average.state_dict()
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Move the average."""
+        """Move the average; have one in all processes before a checkpoint is saved."""
         super().after_train_iter(runner, *args, **kwargs)
         self._stale = True
+        if saves_within_epoch(runner):
+            self._share_statistics()
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Have one average in all processes before the checkpoint is saved."""

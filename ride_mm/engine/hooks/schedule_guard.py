@@ -14,8 +14,11 @@ from ...utils.listing import first_few
 from ...utils.wrapped import wrapped_datasets
 
 KEY = 'training'
-# Where weights come from and whatever else does not change how training goes on.
-NOT_DESCRIBED = frozenset({'init_cfg', 'pretrained', 'checkpoint', 'ckpt', 'load_from'})
+# Where weights come from, how images lie in memory, and whatever else does not change
+# how training goes on.
+NOT_DESCRIBED = frozenset(
+    {'init_cfg', 'pretrained', 'checkpoint', 'ckpt', 'load_from', 'channels_last'}
+)
 # Where images are and how they are read and checked, which is free, too.
 NOT_DESCRIBED_OF_DATA = NOT_DESCRIBED | {
     'data_root',
@@ -199,9 +202,11 @@ class ScheduleGuardHook(Hook):
             )
             return
         before = dict(checkpoint[KEY])
-        # A checkpoint of an earlier version describes less, or more of the data.
+        # A checkpoint of an earlier version describes less, or more of data and model.
         if 'train_dataloader' in before:
             before['train_dataloader'] = data_settings(before['train_dataloader'])
+        if 'model' in before:
+            before['model'] = plain(before['model'])
         now = {k: v for k, v in describe_training(runner).items() if k in before}
         found = [*_other_seed(runner, checkpoint), *differences(before, now)]
         if found:

@@ -18,6 +18,16 @@ def tracked_statistics(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
+def saves_within_epoch(runner: Runner) -> bool:
+    """Whether a checkpoint that counts iterations is saved after this one."""
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook) and not hook.by_epoch:
+            last = hook.save_last and hook.is_last_train_iter(runner)
+            if last or hook.every_n_train_iters(runner, hook.interval, hook.save_begin):
+                return True
+    return False
+
+
 @HOOKS.register_module()
 class SyncBatchNormStatsHook(Hook):
     """Averages running means and variances over processes before anyone uses them.
@@ -39,7 +49,7 @@ class SyncBatchNormStatsHook(Hook):
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Average before a checkpoint in the middle of an epoch is saved."""
         self._stale = True
-        if any(_saves_now(hook, runner) for hook in runner.hooks):
+        if saves_within_epoch(runner):
             self._average(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -60,11 +70,3 @@ class SyncBatchNormStatsHook(Hook):
             if module.training:
                 all_reduce(module.running_mean, op='mean')
                 all_reduce(module.running_var, op='mean')
-
-
-def _saves_now(hook: Hook, runner: Runner) -> bool:
-    """Whether a hook saves a checkpoint after this iteration."""
-    if not isinstance(hook, CheckpointHook) or hook.by_epoch:
-        return False
-    due = hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
-    return due or (hook.save_last and hook.is_last_train_iter(runner))
