@@ -147,9 +147,7 @@ def steps(name: str) -> None:
     head = model.head
     for module in model.modules():
         if isinstance(module, DropPath):
-            module.drop_prob = (
-                0.0  # It may leave out a block, which then learns nothing.
-            )
+            module.drop_prob = 0.0  # A block that is left out learns nothing.
         if hasattr(module, 'set_class_counts'):
             module.set_class_counts(list(range(head.num_classes, 0, -1)))
     height, width = image_size(config)
