@@ -73,7 +73,7 @@ def test_a_checkpoint_is_not_replaced_by_its_results(files, tool, name):
 
 
 def test_a_benchmark_looks_before_it_measures(files, monkeypatch):
-    monkeypatch.setattr(train_benchmark, 'load_config', None)
+    monkeypatch.setattr(train_benchmark, 'begin', None)
     with pytest.raises(SystemExit, match='--json: expected a place to write to'):
         train_benchmark.train_benchmark_main(
             ['ride_r20_digitslt', '--json', 'table.json/x']

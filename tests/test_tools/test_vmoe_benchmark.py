@@ -81,7 +81,7 @@ def test_table_and_json(tmp_path, capsys, monkeypatch):
         ('--capacity nan', '--capacity: expected numbers > 0, got nan'),
         ('--capacity inf', '--capacity: .* finite number, got inf'),
         ('--seconds 0', '--seconds: expected a number > 0, got 0'),
-        ('--device cuda', '--device cuda: expected a GPU'),
+        ('--device cuda', '--device: expected one that PyTorch can use, got cuda'),
     ],
 )
 def test_options_that_cannot_be_followed(options, message, monkeypatch):
