@@ -1,7 +1,6 @@
 """What README and docs name is there: files, sections, code and tests."""
 
 import ast
-import json
 import re
 from pathlib import Path
 
@@ -75,42 +74,3 @@ def test_the_map_has_code_a_test_and_a_config_in_each_row():
         assert NAMED.search(code) and 'ride_mm/' in code
         assert all(name.startswith('tests/') for name, _ in NAMED.findall(test))
         assert NAMED.search(test) and LINK.search(config)
-
-
-# Rows of the tables of docs/speed.md by what the logs call them.
-SPEED_ROWS = {
-    ("step, the authors' code", 'fp32'): "the authors' code, fp32",
-    ("step, the authors' code", 'bf16'): "the authors' code under autocast, bf16",
-    ('step, ride_r32_cifar100lt', None): 'ride_mm',
-    ('step, default_hooks.compile.enable=True', None): 'ride_mm, compiled',
-    ("the authors' code", 'fp32'): "the authors' code, fp32",
-    ("the authors' code", 'bf16'): "the authors' code under autocast, bf16",
-    ('ride_mm', None): 'ride_mm',
-    ('ride_mm, BatchNorm folded', None): 'BatchNorm folded',
-    ('ride_mm, compiled', None): 'compiled',
-}
-
-
-def speed_row(row: dict) -> str:
-    """A row of a table of docs/speed.md, of what a benchmark measured."""
-    name, dtype = row['name'], row['dtype']
-    title = SPEED_ROWS.get((name, dtype)) or f'{SPEED_ROWS[name, None]}, {dtype}'
-    cells = [title, f'{row["images_per_second"]:,.0f}']
-    cells.append('1' if row['speed'] == 1 else f'{row["speed"]:.2f}')
-    if 'parts' in row:
-        cells += [f'{100 * s / row["seconds"]:.1f} %' for s in row['parts'].values()]
-    else:
-        off = row['difference']
-        cells.append('' if not off else f'{off:.0e}'.replace('e-0', 'e-'))
-    cells.append(f'{row["peak_bytes"] / 2**20:.0f} MB')
-    return re.sub(' +', ' ', f'| {" | ".join(cells)} |')
-
-
-@pytest.mark.parametrize('name', ['train', 'inference'])
-def test_the_tables_of_speed_have_the_figures_of_their_logs(name):
-    log = json.loads((ROOT / 'docs' / 'results' / 'speed' / f'{name}.json').read_text())
-    text = (ROOT / 'docs' / 'speed.md').read_text()
-    assert f'benchmarks/{name}.py' in log['command'] and len(log['rows']) > 5
-    table = '\n'.join(map(speed_row, log['rows']))
-    assert table in text, table
-    assert f'in {min(row["rounds"] for row in log["rows"])} rounds or more' in text

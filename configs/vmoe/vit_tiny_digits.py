@@ -2,7 +2,8 @@
 
     python tools/train.py configs/vmoe/vit_tiny_digits.py
 
-Measured by this command (seed 0, last epoch, one CPU thread), top-1 %: 96.33.
+Measured by `python tools/sweep.py vit_tiny_digits --seeds 0 1 2 --jobs 2` (last epoch,
+one CPU thread), top-1 %: 97.33 all (98.00, 97.00, 97.00).
 """
 
 _base_ = './vmoe_tiny_digits.py'

@@ -55,7 +55,7 @@ class Inferencer:
         thresholds: Of the routers, see :meth:`RouterHead.set_thresholds`; by default
             the config's, else the checkpoint's.
         compile: Whether to have the network compiled at the first batch, which takes
-            half a minute or longer, see
+            about 20 seconds, see
             :func:`~ride_mm.models.compiled.compile_for_inference`.
 
     Raises:

@@ -21,7 +21,7 @@ class CompiledFeatures:
     """A classifier's ``extract_feat``, compiled with the weights as constants.
 
     BatchNorm is folded into the convolutions, ReLU and additions are fused with them.
-    Compiling for another size of batch takes from seconds to a minute, so a batch that
+    Compiling for another size of batch takes its time again, so a batch that
     is smaller than an earlier one is filled up, and the rest cut off. A V-MoE is
     compiled for each size, because further images would compete for room in the
     experts.
@@ -76,8 +76,8 @@ class CompiledTraining:
 
     BatchNorm, ReLU, additions and pooling of forward and backward pass are fused;
     values and gradients differ from the plain ones by rounding. What is random draws
-    the same numbers. Only whole batches in training mode are compiled, which takes up
-    to a minute: validation and a smaller last batch are computed as before. A copy or
+    the same numbers. Only whole batches in training mode are compiled, which takes
+    about a minute: validation and a smaller last batch are computed as before. A copy or
     a pickle of the classifier has the plain ``extract_feat`` of its class.
 
     Args:

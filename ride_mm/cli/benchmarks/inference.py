@@ -65,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         '--compile',
         action='store_true',
-        help='also measure the compiled network; compiling takes half a minute or more '
+        help='also measure the compiled network; compiling takes about 20 seconds '
         'for each batch size and precision',
     )
     add_benchmark_options(parser, 10.0, 'each batch size and precision')

@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--compile',
         action='store_true',
-        help='compile the backbone, which takes a minute and then trains faster; needs '
+        help='compile the backbone, which takes about a minute and then trains faster; needs '
         'a C++ compiler, on a GPU Triton',
     )
     parser.add_argument('--no-validate', action='store_true', help='train only')

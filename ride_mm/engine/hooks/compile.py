@@ -25,7 +25,7 @@ from .schedule_guard import batch_size_of
 class CompileHook(Hook):
     """Compiles forward and backward pass of backbone and neck, all experts together.
 
-    The first step takes up to a minute longer; ``docs/speed.md`` says what the others
+    The first step takes about a minute longer; ``docs/speed.md`` says what the others
     gain. :class:`~ride_mm.models.compiled.CompiledTraining` says what is compiled. The
     state dict and checkpoints are those of the plain network; one may be resumed with
     the other, and the values then differ by rounding.
@@ -64,7 +64,7 @@ class CompileHook(Hook):
             return
         check_can_compile(next(model.parameters()).device, self.options)
         runner.logger.info(
-            'The backbone is compiled at the first step, which may take a minute.'
+            'The backbone is compiled at the first step, which takes about a minute.'
         )
         compile_for_training(model, batch_size_of(loader), self.options)
 
