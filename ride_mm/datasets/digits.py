@@ -15,9 +15,9 @@ SPLITS = ('train', 'test')
 class Digits(BaseDataset):
     """The 1,797 handwritten digits that come with scikit-learn.
 
-    A few seconds of CPU per epoch; for trying things out, not for comparisons. Of each
-    class ``test_per_class`` images chosen by a seeded shuffle are the balanced test
-    part, all others (144 to 153 per class) are the training part.
+    For trying things out on a CPU, not for comparisons. Of each class
+    ``test_per_class`` images chosen by a seeded shuffle are the balanced test part, all
+    others (144 to 153 per class) are the training part.
 
     Each sample's record has the keys ``img`` (uint8, (16, 16, 3), three equal
     channels), ``gt_label`` and ``official_index``, its row in scikit-learn's file.

@@ -77,8 +77,8 @@ class CompiledTraining:
     BatchNorm, ReLU, additions and pooling of forward and backward pass are fused;
     values and gradients differ from the plain ones by rounding. What is random draws
     the same numbers. Only whole batches in training mode are compiled, which takes
-    about a minute: validation and a smaller last batch are computed as before. A copy or
-    a pickle of the classifier has the plain ``extract_feat`` of its class.
+    about a minute: validation and a smaller last batch are computed as before. A copy
+    or a pickle of the classifier has the plain ``extract_feat`` of its class.
 
     Args:
         model: Its ``extract_feat`` is left as it is.

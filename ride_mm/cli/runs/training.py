@@ -63,8 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--compile',
         action='store_true',
-        help='compile the backbone, which takes about a minute and then trains faster; needs '
-        'a C++ compiler, on a GPU Triton',
+        help='compile the backbone, which takes about a minute and then trains faster; '
+        'needs a C++ compiler, on a GPU Triton',
     )
     parser.add_argument('--no-validate', action='store_true', help='train only')
     parser.add_argument(

@@ -26,8 +26,7 @@ class LTRandomRotation(BaseTransform):
 
     Where torchvision is installed, MMPretrain offers the same in three lines
     (``NumpyToPIL``, ``torchvision/RandomRotation``, ``PILToNumpy``), which equal this
-    one pixel by pixel and take a third longer; of ``to_rgb`` and ``to_bgr`` set both or
-    neither.
+    one pixel by pixel; of ``to_rgb`` and ``to_bgr`` set both or neither.
 
     Args:
         degrees: The angle is drawn from [-degrees, degrees].

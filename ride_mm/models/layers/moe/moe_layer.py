@@ -13,6 +13,7 @@ from .exchange import mix_elsewhere
 from .experts import StackedExperts
 
 LAYOUTS = ('auto', *get_args(Layout))
+# Found by trial with `tools/benchmarks/vmoe.py` on a CPU.
 # Rows for each assignment from which on empty ones cost more than doing without.
 WORTH_PACKING = 1.25
 # Multiply-adds from which on, on a CPU, products of rows that nobody needs cost more
