@@ -1,11 +1,14 @@
-"""Accuracies in README and docs are those of the logs in docs/results."""
+"""Accuracies in README, docs and metafiles are those of the logs in docs/results."""
 
 import re
+import statistics
 
 import pytest
-from documented import LOGS, check_rows, log, row
+from documented import LOGS, check_rows, log, row, table
 
+from ride_mm.cli.reproduce.cifar100lt import CIFAR100LT
 from ride_mm.utils import SHOT_GROUPS
+from ride_mm.utils.metafile import known_accuracy
 
 GROUPS = ('all', *SHOT_GROUPS)
 
@@ -82,3 +85,73 @@ def test_converted_weights_of_the_authors():
         experts = 3 if mean is None else f'{mean:.3f}'
         expected.append(row(title, *shots(metrics, 2), experts))
     check_rows('docs/checkpoints.md', expected)
+
+
+def runs_of(schedule: str, name: str) -> list[dict]:
+    """The metrics of all seeds of a row of CIFAR-100-LT."""
+    runs = log('cifar100lt.json')['runs']
+    found = [runs[key] for key in runs if key.startswith(f'{schedule}/{name}/')]
+    return [run['metrics'] for run in found if run['metrics']]
+
+
+def mean_of(runs: list[dict], metric: str) -> float:
+    return statistics.fmean(run[metric] for run in runs)
+
+
+# Titles in README and docs/results.md, and experts where routers do not choose them.
+CIFAR_ROWS = {
+    'ce': ('cross-entropy', ''),
+    'ldam-drw': ('LDAM-DRW', ''),
+    'ride-2': ('RIDE, 2 experts', 2),
+    'ride-2-router': ('RIDE, 2 experts, with routers', None),
+    'ride-3': ('RIDE, 3 experts', 3),
+    'ride-3-router': ('RIDE, 3 experts, with routers', None),
+    'ride-3-individual': ('RIDE, 3 experts, without the diversity loss', 3),
+    'ride-6': ('RIDE, 6 experts, the teacher', 6),
+    'ride-3-distill': ('RIDE, 3 experts, distilled', 3),
+    'ride-3-distill-router': ('RIDE, 3 experts, distilled, with routers', None),
+}
+
+
+def cifar_row(schedule: str, name: str) -> str:
+    title, experts = CIFAR_ROWS[name]
+    runs = runs_of(schedule, name)
+    figures = [f'{mean_of(runs, f"shot_accuracy/{group}"):.1f}' for group in GROUPS]
+    if experts is None:
+        experts = f'{mean_of(runs, "expert_usage/mean_experts"):.2f}'
+    return row(title, len(runs), *figures, experts)
+
+
+@pytest.mark.parametrize(
+    ('page', 'schedule', 'left_out'),
+    [
+        ('README.md', '200e', {'ride-2-router'}),
+        ('docs/results.md', '200e', set()),
+        ('docs/results.md', '30e', set()),
+    ],
+)
+def test_cifar100_lt(page, schedule, left_out):
+    names = {key.split('/')[1] for key in log('cifar100lt.json')['runs']}
+    shown = table(page)
+    expected = [
+        cifar_row(schedule, name)
+        for name in sorted(names - left_out)
+        if runs_of(schedule, name)
+    ]
+    assert len(expected) >= 5
+    for line in expected:
+        assert any(found.startswith(line) for found in shown), line
+
+
+@pytest.mark.parametrize('schedule', CIFAR100LT.schedules)
+@pytest.mark.parametrize(
+    'line',
+    [line for line in CIFAR100LT.rows if not line.options],
+    ids=lambda line: line.name,
+)
+def test_metafiles_have_the_means_of_cifar100_lt(line, schedule):
+    config = line.config.format(schedule=CIFAR100LT.schedules[schedule])
+    given = known_accuracy(config, 'measured')
+    runs = runs_of(schedule, line.name)
+    means = {g: mean_of(runs, f'shot_accuracy/{g}') for g in GROUPS} if runs else {}
+    assert given == pytest.approx(means, abs=0.006)

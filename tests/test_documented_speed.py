@@ -138,6 +138,8 @@ def test_channels_and_optimizers_that_do_not_pay():
     assert f'is {rows[first, "bf16"]["speed"]:.2f} times as fast' in shown
     fp32 = [f'{rows[name, "fp32"]["images_per_second"]:.0f}' for name in (first, last)]
     assert f'({" and ".join(fp32)} images/s;' in shown
+    slower = by_name('channels_first_r50')[first, 'bf16']['speed']
+    assert f'has {slower:.2f} of the speed with it in bf16' in shown
     rows = by_name('fused_optimizer')
     fused = rows['optim_wrapper.optimizer.fused=True', 'fp32']['speed']
     assert fused == pytest.approx(1, abs=0.02)
