@@ -1,5 +1,8 @@
+from copy import deepcopy
+
 import pytest
 import torch
+import torch.nn.functional as F
 from engine_helpers import run_tiny
 from mmengine.config import Config
 from mmpretrain.registry import OPTIM_WRAPPERS
@@ -26,6 +29,30 @@ def test_forward_is_bfloat16_and_parameters_stay_fp32():
     assert model.weight.dtype == torch.float32
     assert model.weight.isfinite().all()
     assert not torch.equal(model.weight, before)
+
+
+def test_a_step_equals_one_written_by_hand():
+    torch.manual_seed(0)
+    convolution, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+    model = nn.Sequential(convolution, norm, nn.Flatten(), nn.Linear(64, 5))
+    by_hand, fp32 = deepcopy(model), deepcopy(model)
+    images, labels = torch.randn(8, 3, 6, 6), torch.arange(8) % 5
+
+    wrapper = make(model)
+    with wrapper.optim_context(model):
+        loss = F.cross_entropy(model(images), labels)
+    wrapper.update_params(loss)
+
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        loss = F.cross_entropy(by_hand(images), labels)
+    loss.backward()
+    torch.optim.SGD(by_hand.parameters(), lr=0.1).step()
+    F.cross_entropy(fp32(images), labels).backward()
+    torch.optim.SGD(fp32.parameters(), lr=0.1).step()
+
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, by_hand.get_parameter(name)), name
+        assert not torch.equal(parameter, fp32.get_parameter(name)), name
 
 
 def test_two_accumulated_halves_equal_the_whole_batch():

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from engine_helpers import (
     checkpoint_digest,
     forget_runs,
@@ -32,10 +33,12 @@ def train(folder: Path, **changes) -> str:
     return checkpoint_digest(folder / 'epoch_3.pth')
 
 
-def test_weights_equal_those_of_single_images_to_the_bit(tmp_path):
+@pytest.mark.parametrize('wrapper', ['OptimWrapper', 'AutocastOptimWrapper'])
+def test_weights_equal_those_of_single_images_to_the_bit(wrapper, tmp_path):
+    precision = dict(optim_wrapper__type=wrapper)
     pipeline = dict(train_dataloader__dataset__dataset__pipeline=PACK)
-    single = train(tmp_path / 'single', **pipeline)
-    assert train(tmp_path / 'batched', **BATCHED) == single
+    single = train(tmp_path / 'single', **pipeline, **precision)
+    assert train(tmp_path / 'batched', **BATCHED, **precision) == single
 
 
 def test_resumed_run_equals_a_straight_one(tmp_path, monkeypatch):

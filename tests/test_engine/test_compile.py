@@ -122,12 +122,45 @@ def test_a_training_ends_where_the_plain_one_does(tmp_path, monkeypatch, precisi
 
 
 @needs_compiler
-def test_a_resumed_run_equals_a_straight_one(tmp_path, monkeypatch):
-    straight = train(tmp_path / 'straight', **COMPILED)
+@pytest.mark.parametrize('precision', [{}, HALF], ids=['fp32', 'bf16'])
+def test_a_resumed_run_equals_a_straight_one(tmp_path, monkeypatch, precision):
+    changes = COMPILED | precision
+    straight = train(tmp_path / 'straight', **changes)
     with stopped_in_epoch_two(monkeypatch):
-        train(tmp_path / 'halted', **COMPILED)
+        train(tmp_path / 'halted', **changes)
     torch._dynamo.reset()
-    assert train(tmp_path / 'halted', resume=True, **COMPILED) == straight
+    assert train(tmp_path / 'halted', resume=True, **changes) == straight
+
+
+# Where the layout of memory differs, too: it is as free as compiling is.
+PLAIN = dict(default_hooks__compile__enable=False, model__channels_last=False)
+LDAM = dict(type='LDAMLoss', reweight='always')
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ('first', 'then'), [(PLAIN, COMPILED), (COMPILED, PLAIN)], ids=['plain', 'compiled']
+)
+def test_one_way_to_compute_goes_on_where_the_other_stopped(
+    tmp_path, monkeypatch, first, then
+):
+    def ends(name: str, **changes) -> torch.Tensor:
+        model = dict(
+            type='RIDEClassifier',
+            num_experts=2,
+            backbone=dict(type='ShortRIDEResNetCIFAR', depth=8),
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(type='MultiExpertHead', num_classes=3, loss=LDAM),
+        )
+        changes = dict(model=model | dict(_delete_=True)) | changes
+        train(tmp_path / name, optim_wrapper__optimizer__lr=1e-3, **changes)
+        return weights(tmp_path / name)
+
+    plain = ends('straight', **PLAIN)
+    with stopped_in_epoch_two(monkeypatch):
+        ends('halted', **first)
+    other = ends('halted', resume=True, **then)
+    assert (other - plain).norm() <= 1e-5 * plain.norm()
 
 
 def test_only_whole_batches_in_training_are_compiled(monkeypatch):

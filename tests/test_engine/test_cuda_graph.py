@@ -2,52 +2,23 @@
 
 import pytest
 import torch
-from engine_helpers import checkpoint_digest, forget_runs, run_tiny
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmpretrain.registry import HOOKS, MODELS
+from repeated_graphs import Repeated, RepeatedGraphHook, repeated_step, trained
 from torch import nn
 
 import ride_mm.engine.hooks.cuda_graph as hook_module
 from ride_mm.engine.graphed import GraphedStep, why_not
-from ride_mm.engine.hooks import CUDAGraphHook
 from ride_mm.engine.hooks.nan_guard import NonFiniteError
+from ride_mm.engine.optimizers import AutocastOptimWrapper
 from ride_mm.models.layers import MoELayer, side_by_side
 from ride_mm.models.teacher import Teacher
 from ride_mm.structures import LabelBatch
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 COUNTS = [40, 20, 10, 5]
-
-
-class Repeated:
-    """Stands in for a recording where there is no GPU: it computes anew."""
-
-    made = 0
-
-    def __init__(self, compute, inputs, parameters, pool, stream):
-        type(self).made += 1
-        self.compute = compute
-        self.parameters = parameters
-        # Recording computes nothing, but Python's part of it runs.
-        self.inputs = [one.clone() for one in inputs]
-
-    def replay(self, inputs):
-        for own, given in zip(self.inputs, inputs, strict=True):
-            own.copy_(given)
-        for parameter in self.parameters:
-            parameter.grad = None
-        return self.compute(*self.inputs)
-
-
-@HOOKS.register_module(force=True)
-class RepeatedGraphHook(CUDAGraphHook):
-    """The hook with a stand-in for the recording, so that it runs on a CPU."""
-
-    def before_train(self, runner):
-        Repeated.made = 0
-        self.install(runner, GraphedStep(runner.model, Repeated))
 
 
 @HOOKS.register_module(force=True)
@@ -62,12 +33,6 @@ class SeenLossHook(Hook):
     def after_train(self, runner):
         scalars = runner.message_hub.log_scalars
         self.history.append(scalars['train/loss'].data[0].tolist())
-
-
-def trained(folder, **changes):
-    forget_runs()
-    run_tiny(folder, **changes)
-    return checkpoint_digest(folder / 'epoch_3.pth')
 
 
 def test_training_gives_the_same_weights_and_logs_every_loss(tmp_path):
@@ -96,7 +61,7 @@ FORMS = {
 }
 
 
-def tiny(num_experts=3, norm_cfg=None, distill=None, **head):
+def tiny(num_experts=3, norm_cfg=None, distill=None, half=False, **head):
     torch.manual_seed(0)
     loss = dict(type='LDAMLoss', max_margin=0.5, scale=30.0, reweight='deferred')
     model = MODELS.build(
@@ -126,7 +91,8 @@ def tiny(num_experts=3, norm_cfg=None, distill=None, **head):
         model.teacher = Teacher(tiny(num_experts + 1)[0])
     model.train()
     optimizer = dict(type='SGD', lr=0.05, momentum=0.9, nesterov=True)
-    return model, build_optim_wrapper(model, dict(optimizer=optimizer))
+    kind = AutocastOptimWrapper if half else OptimWrapper
+    return model, build_optim_wrapper(model, dict(type=kind, optimizer=optimizer))
 
 
 def batches(number, size=16, device='cpu'):
@@ -142,11 +108,12 @@ def reweight(model):
     model.head.diversity_loss.set_reweighting(True)
 
 
+@pytest.mark.parametrize('half', [False, True])
 @pytest.mark.parametrize('form', FORMS)
-def test_a_replayed_step_equals_the_model_s_own(form):
+def test_a_replayed_step_equals_the_model_s_own(form, half):
     def trained_weights(graphed):
-        model, optim_wrapper = tiny(**FORMS[form])
-        step = GraphedStep(model, Repeated) if graphed else model.train_step
+        model, optim_wrapper = tiny(half=half, **FORMS[form])
+        step = repeated_step(model) if graphed else model.train_step
         for number, size in ((3, 9), (1, 16), (1, 9)):
             for data in batches(number, size):
                 step(data, optim_wrapper)
@@ -161,7 +128,7 @@ def test_a_replayed_step_equals_the_model_s_own(form):
 @pytest.mark.parametrize('sizes', [(8, 8, 8, 8), (8, 5, 8, 5, 8, 5, 8, 5)])
 def test_each_shape_is_recorded_once(sizes):
     model, optim_wrapper = tiny(num_experts=1)
-    step = GraphedStep(model, Repeated)
+    step = repeated_step(model)
     for size in sizes:
         for data in batches(1, size):
             assert step(data, optim_wrapper=optim_wrapper) == {}
@@ -174,7 +141,7 @@ def test_each_shape_is_recorded_once(sizes):
 
 def test_a_changed_number_makes_a_new_recording():
     model, optim_wrapper = tiny()
-    step = GraphedStep(model, Repeated)
+    step = repeated_step(model)
     for data in batches(3):
         step(data, optim_wrapper)
     assert step.recordings == 1
@@ -262,7 +229,7 @@ def steps_on_gpu(graphed, half, form='plain'):
         model.teacher.classifier.cuda()
     wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9, nesterov=True))
     if half:
-        wrapper['type'] = 'AutocastOptimWrapper'
+        wrapper['type'] = AutocastOptimWrapper
     optim_wrapper = build_optim_wrapper(model, wrapper)
     step = GraphedStep(model) if graphed else None
     losses = []
@@ -308,7 +275,7 @@ def test_gradients_of_one_replay_equal_those_of_launches(half, monkeypatch):
     model = model.cuda()
     wrapper = dict(optimizer=dict(type='SGD', lr=0.0))
     if half:
-        wrapper['type'] = 'AutocastOptimWrapper'
+        wrapper['type'] = AutocastOptimWrapper
     optim_wrapper = build_optim_wrapper(model, wrapper)
     step = GraphedStep(model)
     gradients = []

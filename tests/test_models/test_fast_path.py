@@ -6,11 +6,14 @@ image; the fast one has channels last in memory and the labels in one tensor.
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ride_mm.models import RIDEClassifier
+from ride_mm.models.backbones import RIDEResNetCIFAR
+from ride_mm.models.backbones.ride_resnet_cifar import CIFARBasicBlock
 from ride_mm.structures import LabelBatch
 
 LABELS = torch.tensor([0, 3, 1, 2, 0, 1, 3, 0])
@@ -20,6 +23,17 @@ FLIP = [dict(type='BatchRandomFlip')]
 BACKBONES = {
     'cifar': dict(type='RIDEResNetCIFAR', depth=20),
     'imagenet': dict(type='RIDEResNet', depth=10),
+    'bottlenecks': dict(type='RIDEResNet', depth=50, expert_width=0.25),
+    'groups': dict(type='RIDEResNet', depth=50, groups=32, expert_width=0.25),
+    'convnext': dict(
+        type='MultiExpertBackbone',
+        base=dict(type='ConvNeXt', arch='atto', gap_before_final_norm=False),
+    ),
+}
+NORMS = {
+    'BN': dict(type='BN'),
+    'groups': dict(type='GroupedBN', images_per_group=4),
+    'unequal groups': dict(type='GroupedBN', images_per_group=3),
 }
 
 
@@ -110,3 +124,25 @@ def test_fast_path_in_half_precision_is_as_exact_as_the_plain_one():
         for one in (fast, plain)
     ]
     assert sum(errors[0]) <= 1.5 * sum(errors[1])
+
+
+def block_out_of_place(block: CIFARBasicBlock, x: Tensor) -> Tensor:
+    out = F.relu(block.bn1(block.conv1(x)))
+    return F.relu(block.bn2(block.conv2(out)) + block.shortcut(x))
+
+
+def trunk_out_of_place(backbone: RIDEResNetCIFAR, x: Tensor) -> Tensor:
+    return backbone.layer1(F.relu(backbone.bn1(backbone.conv1(x))))
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize('norm', NORMS)
+def test_what_is_overwritten_is_not_needed(norm, dtype, monkeypatch):
+    monkeypatch.setitem(BACKBONES['cifar'], 'norm_cfg', NORMS[norm])
+    got = logits_and_gradients('cifar', True, dtype)
+    monkeypatch.setattr(CIFARBasicBlock, 'forward', block_out_of_place)
+    monkeypatch.setattr(RIDEResNetCIFAR, 'forward_trunk', trunk_out_of_place)
+    expected = logits_and_gradients('cifar', True, dtype)
+    assert torch.equal(got[0], expected[0])
+    for name, gradient in expected[2].items():
+        assert torch.equal(got[2][name], gradient), name

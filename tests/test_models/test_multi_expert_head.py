@@ -1,10 +1,14 @@
 """Head and classifier: contracts, equivalences, errors."""
 
+import copy
+
 import pytest
 import torch
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from test_soft_labels import LABELS, LOSSES, OTHERS, mixed
+from test_soft_labels import build as build_loss
 
 from ride_mm.models import CosineLinear, MultiExpertHead, RIDEClassifier
 
@@ -77,6 +81,56 @@ def test_individual_loss_is_the_sum_over_experts():
     assert got.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
+def check_is_the_loss_of_a_loop(loss, of_experts, target):
+    """Value and gradient, where each expert has a loss module."""
+    head = build_head(num_classes=4, num_experts=len(of_experts), loss=loss)
+    generator = torch.Generator().manual_seed(1)
+    shape = len(of_experts), len(target), 4
+    logits = (5 * torch.randn(shape, generator=generator)).requires_grad_()
+    got = head.classification_loss(logits, target)
+    # The denominator that MMPretrain's heads hand over.
+    expected = sum(
+        one(x, target, avg_factor=len(x))
+        for one, x in zip(of_experts, logits, strict=True)
+    )
+    assert got.item() == pytest.approx(expected.item(), rel=1e-6)
+    a, b = (torch.autograd.grad(value, logits)[0] for value in (got, expected))
+    assert (a - b).abs().max() <= 1e-6 * b.abs().max()
+
+
+@pytest.mark.parametrize('soft', [False, True])
+@pytest.mark.parametrize('reweight', [None, 'always'])
+@pytest.mark.parametrize('name', LOSSES)
+def test_long_tailed_losses_of_all_experts_equal_a_loop(name, reweight, soft):
+    if name == 'CE' and reweight is None:
+        reweight = 'deferred'
+    loss = build_loss(name, reweight=reweight)
+    check_is_the_loss_of_a_loop(loss, [loss] * 3, mixed() if soft else LABELS)
+
+
+@pytest.mark.parametrize(
+    ('loss', 'soft'),
+    [
+        (dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0, 3.0, 4.0]), False),
+        (dict(type='CrossEntropyLoss', use_soft=True), True),
+        (dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=4), False),
+        (dict(type='FocalLoss'), False),
+    ],
+)
+def test_mmpretrain_s_losses_of_all_experts_equal_a_loop(loss, soft):
+    loss = MODELS.build(loss)
+    check_is_the_loss_of_a_loop(loss, [loss] * 3, mixed() if soft else LABELS)
+
+
+def test_a_seesaw_loss_of_all_experts_equals_one_for_each_expert():
+    """It counts an image once for each expert; only ratios of counts matter."""
+    loss = MODELS.build(dict(type='SeesawLoss', num_classes=4))
+    own = [copy.deepcopy(loss) for _ in range(3)]
+    for target in (LABELS, OTHERS):  # The first batch has all classes.
+        check_is_the_loss_of_a_loop(loss, own, target)
+    assert torch.equal(loss.cum_samples, 3 * own[0].cum_samples)
+
+
 def test_collaborative_loss_is_that_of_the_mean_times_the_experts():
     head = build_head(collaborative=True)
     logits = head.expert_logits(features())
@@ -142,6 +196,10 @@ def test_cosine_classifier_is_its_equation():
     with torch.autocast('cpu', dtype=torch.bfloat16):
         assert torch.equal(layer(x), layer(x.float()))
         assert layer(x).dtype == torch.float32
+    # A whole network in bfloat16 has its logits in fp32, too.
+    half = layer.bfloat16()(x.bfloat16())
+    assert half.dtype == torch.float32
+    assert torch.allclose(half, 30 * expected, atol=0.3)
 
 
 HALF = [torch.bfloat16, torch.float16]

@@ -128,6 +128,42 @@ def test_decisions_equal_those_of_a_loop_over_samples(model):
         assert relative(routed.logits[n], expert_logits[:k, n].mean(0)) < 1e-5
 
 
+@torch.no_grad()
+def test_decisions_in_bfloat16_equal_those_of_all_experts_masked(model):
+    head = model.head
+    with torch.autocast('cpu', torch.bfloat16):
+        routed = model.route(images())
+        features = model.extract_feat(images())
+        means = running_means(head.expert_logits(features))
+        scores = torch.stack([head.router(features[i], means[i], i) for i in range(3)])
+    assert features[0].dtype == torch.bfloat16
+    excess = scores - head.threshold_logits[:, None]
+    used = 1 + (excess > 0).long().cumprod(0).sum(0)
+    not_asked = torch.arange(3)[:, None] >= used
+    clear = ((excess.abs() > 1e-2) | not_asked).all(0)
+    assert clear.sum() >= 18 and len(set(used[clear].tolist())) == EXPERTS
+    assert routed.num_experts[clear].tolist() == used[clear].tolist()
+    assert routed.logits.dtype == torch.float32
+    expected = means[used - 1, torch.arange(24)]
+    for n in clear.nonzero():
+        assert relative(routed.logits[n], expected[n]) < 1e-2
+
+
+@torch.no_grad()
+def test_channels_last_changes_no_decision(model):
+    fast, plain = (
+        lay_out(model, channels_last).route(images()) for channels_last in (True, False)
+    )
+    assert fast.num_experts.tolist() == plain.num_experts.tolist()
+    assert len(set(plain.num_experts.tolist())) == EXPERTS
+    assert relative(fast.logits, plain.logits) < 1e-5
+
+
+def lay_out(model: RIDEClassifier, channels_last: bool) -> RIDEClassifier:
+    model.channels_last = channels_last
+    return model.eval()  # Which lays out the weights.
+
+
 @pytest.mark.parametrize('parts', [[24], [1] * 24, [7, 1, 16], [12, 12]])
 @torch.no_grad()
 def test_permuting_and_splitting_a_batch_changes_no_decision(model, parts):

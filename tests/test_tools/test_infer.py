@@ -163,6 +163,21 @@ def test_the_weights_that_ride_mm_ships(photos, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[:5] == shipped
 
 
+def test_the_network_is_compiled_on_request(photos, monkeypatch, capsys):
+    command = 'ride_r20_digitslt_small_router', '-', photos / 'a', '--device', 'cpu'
+    assert infer(*command, '--compile') == 2
+    error = capsys.readouterr().err
+    assert 'compile: expected a model without routers, got a RouterHead' in error
+    compiled = []
+    monkeypatch.setattr('ride_mm.apis.inference.compile_for_inference', compiled.append)
+    assert infer(*command) == 0 and compiled == []
+    plain = capsys.readouterr().out.splitlines()[:5]
+    assert infer(*command, '--compile') == 0
+    (model,) = compiled
+    assert model.routed and not model.training
+    assert capsys.readouterr().out.splitlines()[:5] == plain
+
+
 def test_unreadable_files_are_skipped(config, photos, stage_two, tmp_path, capsys):
     whole = (photos / 'a' / '0.jpg').read_bytes()
     (photos / 'a' / 'cut.jpg').write_bytes(whole[: len(whole) // 2])

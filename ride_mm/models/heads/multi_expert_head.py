@@ -30,7 +30,9 @@ class MultiExpertHead(ClassCountsMixin, ClsHead):
         num_experts: Number of experts, E; ``RIDEClassifier`` fills in its own.
         classifier: ``'cosine'`` or ``'linear'`` (with bias).
         scale: Scale of the cosine classifier's logits.
-        loss: Any registered classification loss, applied to each expert's logits.
+        loss: Any registered classification loss, applied to each expert's logits, in
+            one call. A loss that counts images itself, as ``SeesawLoss`` does, counts
+            each E times; a class not seen yet then weighs as after E times the images.
         diversity: Config of :class:`DiversityLoss`, or ``None``.
         collaborative: Apply the classification loss to the mean logits instead, E times
             (RIDE's ablation).

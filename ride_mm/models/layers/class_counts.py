@@ -90,7 +90,7 @@ class ClassCountsMixin:
             self.class_counts = torch.zeros_like(
                 counts, device=self.class_counts.device
             )
-        self._counts_known = False
+        self._counts_known &= self.class_counts_are_given
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

@@ -47,7 +47,7 @@ class CosineLinear(BaseModule):
         """Map features (N, D) to logits (N, C) in fp32."""
         with full_precision(x):
             direction = F.normalize(x.float(), dim=1)
-            return self.scale * direction @ F.normalize(self.weight, dim=0)
+            return self.scale * direction @ F.normalize(self.weight.float(), dim=0)
 
     def extra_repr(self) -> str:
         """Sizes and scale, as ``nn.Linear`` shows them."""

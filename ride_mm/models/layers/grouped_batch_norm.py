@@ -53,7 +53,8 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
         if not self.training or groups == 1:
             return super().forward(x)
         self._check_input_dim(x)
-        statistics = x.new_zeros(2, groups, x.shape[1], dtype=torch.float32)
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        statistics = x.new_zeros(2, groups, x.shape[1], dtype=dtype)
         if len(x) % groups == 0:
             out = self._normalise_evenly(x, statistics)
         else:
