@@ -9,12 +9,13 @@ from mmengine.registry import init_default_scope
 from mmpretrain.models import ResNet
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ride_mm.analysis import part_costs
 from ride_mm.models.backbones import MultiExpertBackbone
 from ride_mm.models.backbones.plain_weights import leading_part
 from ride_mm.models.backbones.staging import STAGINGS, staging_for, staging_of
-from ride_mm.models.layers import modules_wanting_class_counts
+from ride_mm.models.layers import MoELayer, modules_wanting_class_counts
 from ride_mm.models.teacher import Teacher
 
 init_default_scope('mmpretrain')
@@ -170,6 +171,17 @@ def images(n=2, size=SIZE):
     return torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
+@torch.no_grad()
+def calibrated(net):
+    """BatchNorm's statistics of images, else all images look alike to deep networks."""
+    for module in net.modules():
+        if isinstance(module, _BatchNorm):
+            module.momentum = 1.0
+    net.train()
+    net(images(4))
+    return net
+
+
 def test_every_backbone_that_is_claimed_is_tested():
     assert {base['type'] for base in BASES} == set(STAGINGS)
 
@@ -177,7 +189,8 @@ def test_every_backbone_that_is_claimed_is_tested():
 @torch.no_grad()
 @pytest.mark.parametrize('base', BASES, ids=name_of)
 def test_one_expert_of_full_width_is_the_plain_network(base):
-    plain = randomised(MODELS.build(dict(base)))
+    torch.manual_seed(0)
+    plain = calibrated(randomised(MODELS.build(dict(base))))
     backbone = multi(base, num_experts=1, shared_stages=1 + len(base) % 2)
     keys = backbone.load_state_dict(dict(plain.state_dict()), strict=False)
     assert not keys.unexpected_keys
@@ -219,11 +232,35 @@ def classifier(base, router=True, distill=None, **settings):
     return model
 
 
+@torch.no_grad()
+def routed_and_masked(model, batch):
+    """Route images so that some stop after each of three experts.
+
+    Returns:
+        The decision, and the mean of the logits of the same experts, each of which was
+        asked about all images, (N, C).
+    """
+    head = model.head
+    head.set_thresholds(0.0)
+    head.keep_expert_logits = True
+    first, second = model.route(batch).router_scores.T
+    head.keep_expert_logits = False
+    going = first > first.quantile(0.5)
+    limits = [first.quantile(0.5), second[going].quantile(0.5)]
+    head.threshold_logits.copy_(torch.stack(limits))
+    routed = model.route(batch)
+    assert (routed.num_experts > 1).equal(going)
+    every = head.expert_logits(model.extract_feat(batch))
+    masked = [every[:k, n].mean(0) for n, k in enumerate(routed.num_experts)]
+    return routed, torch.stack(masked)
+
+
 @pytest.mark.parametrize('base', ALL, ids=name_of)
 def test_routed_backbones(base):
-    """Routers that always go on give all experts; those that never do, the first."""
+    """Each image gets the mean of the experts it asks: all, the first, or some."""
+    torch.manual_seed(0)
     model = classifier(base)
-    randomised(model.backbone)
+    calibrated(randomised(model.backbone))
     model.eval()
     samples = [DataSample() for _ in range(4)]
     with torch.no_grad():
@@ -244,9 +281,43 @@ def test_routed_backbones(base):
             rtol=1e-4,
             atol=1e-5,
         )
+    routed, masked = routed_and_masked(model, images(4))
+    assert sorted(routed.num_experts.tolist()) == [1, 1, 2, 3]
+    torch.testing.assert_close(routed.logits / scale, masked / scale, rtol=0, atol=1e-5)
     costs = part_costs(model, (3, SIZE, SIZE))
     assert costs.trunk > 0
     assert len(set(costs.experts)) == 1 and costs.experts[0] > 0
+
+
+def vmoe_without_room(images_per_group):
+    moe = dict(num_experts=4, router=dict(capacity_factor=0.5))
+    moe['images_per_group'] = images_per_group
+    return dict(type='VMoE', moe=moe, pool='gap', **BLOCKS)
+
+
+def test_images_that_stop_change_the_others_of_their_group_alone():
+    """Room in V-MoE's experts is shared by a group's images, and some leave it."""
+    torch.manual_seed(0)
+    model = classifier(vmoe_without_room(1))
+    randomised(model.backbone)
+    model.eval()
+    routed, masked = routed_and_masked(model, images(8))
+    assert set(routed.num_experts.tolist()) == {1, 2, 3}
+    scale = masked.abs().max()
+    torch.testing.assert_close(routed.logits / scale, masked / scale, rtol=0, atol=1e-5)
+    for layer in model.backbone.modules():
+        if isinstance(layer, MoELayer):
+            layer.images_per_group = 4
+    routed, masked = routed_and_masked(model, images(8))
+    changed = ((routed.logits - masked).abs() > 1e-2 * scale).any(1)
+    assert changed.any() and not changed[routed.num_experts == 1].any()
+
+
+def test_routers_refuse_groups_of_images():
+    classifier(vmoe_without_room(4), router=False)
+    message = 'images_per_group: expected 1 with a RouterHead, .* got 4'
+    with pytest.raises(ValueError, match=message):
+        classifier(vmoe_without_room(4))
 
 
 @pytest.mark.parametrize('base', ALL, ids=name_of)

@@ -31,8 +31,12 @@ def layer(num_experts=4, seed=0, distinct=True, **settings) -> MoELayer:
     return moe
 
 
-def loop(moe: MoELayer, x: torch.Tensor, choice) -> torch.Tensor:
-    """Token by token and expert by expert; what the layer must equal."""
+def loop(moe: MoELayer, x: torch.Tensor, dtype=torch.float32) -> torch.Tensor:
+    """Token by token and expert by expert; what the layer must equal.
+
+    Parameters are cast once, as autocast does with those of linear layers.
+    """
+    choice, _ = moe.router(moe.group(x)[0])
     tokens = x.reshape(-1, x.shape[-1])
     mixed = torch.zeros_like(tokens)
     choices = choice.experts.shape[-1]
@@ -42,20 +46,17 @@ def loop(moe: MoELayer, x: torch.Tensor, choice) -> torch.Tensor:
         choice.weights.reshape(-1, choices),
         strict=True,
     )
-    fc1, fc2 = moe.experts.fc1, moe.experts.fc2
+    w1, b1, w2, b2 = (parameter.to(dtype) for parameter in moe.experts.parameters())
     for t, (experts, kept, weights) in enumerate(assigned):
         for e, has_room, weight in zip(experts, kept, weights, strict=True):
             if has_room:
-                hidden = F.gelu(
-                    tokens[t] @ fc1.weight[e] + fc1.bias[e], approximate='tanh'
-                )
-                out = hidden @ fc2.weight[e] + fc2.bias[e]
-                mixed[t] = mixed[t] + weight * out
+                hidden = F.gelu(tokens[t] @ w1[e] + b1[e], approximate='tanh')
+                mixed[t] = mixed[t] + weight * (hidden @ w2[e] + b2[e])
     return x + mixed.view_as(x)
 
 
-def gradients(moe: MoELayer, y: torch.Tensor) -> list[torch.Tensor]:
-    return torch.autograd.grad(y.square().sum(), list(moe.parameters()))
+def gradients(moe: MoELayer, x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
+    return torch.autograd.grad(y.square().sum(), [x, *moe.parameters()])
 
 
 @pytest.mark.parametrize('layout', [*LAYOUTS, 'auto'])
@@ -64,14 +65,31 @@ def gradients(moe: MoELayer, y: torch.Tensor) -> list[torch.Tensor]:
 def test_a_layer_equals_a_loop_over_tokens(layout, factor, selected):
     router = dict(num_selected=selected, capacity_factor=factor, capacity_multiple=1)
     moe = layer(layout=layout, images_per_group=2, router=router).eval()
-    x = torch.randn(6, 5, 16)
+    x = torch.randn(6, 5, 16, requires_grad=True)
     choice, _ = moe.router(moe.group(x)[0])
     assert (choice.dropped().sum() > 0) == (factor < 4)
-    expected = loop(moe, x, choice)
+    expected = loop(moe, x)
     got = moe(x)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
-    for a, b in zip(gradients(moe, got), gradients(moe, expected), strict=True):
+    for a, b in zip(gradients(moe, x, got), gradients(moe, x, expected), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('layout', [*LAYOUTS, 'auto'])
+@pytest.mark.parametrize('factor', [0.5, 4.0])
+def test_a_layer_in_bf16_is_as_close_to_the_fp32_loop_as_a_loop_in_bf16(layout, factor):
+    router = dict(num_selected=2, capacity_factor=factor, capacity_multiple=1)
+    moe = layer(layout=layout, images_per_group=2, router=router).eval()
+    x = torch.randn(4, 5, 16, requires_grad=True)
+    with torch.autocast('cpu', torch.bfloat16):
+        got, rounded = moe(x), loop(moe, x, torch.bfloat16)
+    got, rounded, exact = (
+        [y, *gradients(moe, x, y)] for y in (got, rounded, loop(moe, x))
+    )
+    for a, b, expected in zip(got, rounded, exact, strict=True):
+        error = (b - expected).norm()
+        assert 0 < error < 0.02 * expected.norm()
+        assert (a - expected).norm() <= 1.5 * error
 
 
 def test_layouts_do_without_grouped_products(monkeypatch):
@@ -199,8 +217,8 @@ def test_experts_choose_their_tokens():
     router = dict(type='ExpertsChooseRouter', capacity_factor=1.0)
     moe = layer(images_per_group=1, router=router).eval()
     assert isinstance(moe.router, ExpertsChooseRouter)
-    x = torch.randn(3, 8, 16)
-    expected = torch.zeros_like(x)
+    x = torch.randn(3, 8, 16, requires_grad=True)
+    expected = x.clone()
     for n, image in enumerate(x):
         gates = (image @ moe.router.weight.T).softmax(-1)
         for e in range(4):
@@ -212,10 +230,12 @@ def test_experts_choose_their_tokens():
                 out = hidden @ fc2.weight[e] + fc2.bias[e]
                 expected[n, t] += gates[t, e] * out
     with collect_reports() as reports:
-        torch.testing.assert_close(moe(x), x + expected, rtol=1e-5, atol=1e-5)
+        got = moe(x)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
     assert reports[0].loss is None
-    for grad in gradients(moe, moe(x)):
-        assert grad.abs().sum() > 0
+    for a, b in zip(gradients(moe, x, got), gradients(moe, x, expected), strict=True):
+        assert a.any()
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_even_experts_have_no_importance_loss_and_a_gshard_loss_of_one():

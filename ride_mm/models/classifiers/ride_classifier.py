@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..backbones.expert_backbone import freeze
 from ..distillation import build_distillation, distillation_losses
 from ..heads import RouterHead
+from ..layers import MoELayer
 from ..routing import Routed
 from ..teacher import Teacher
 from .auxiliary_losses import AuxiliaryLossMixin
@@ -71,6 +72,8 @@ class RIDEClassifier(AuxiliaryLossMixin, ImageClassifier):
                 kwargs[name] = copy.deepcopy(kwargs[name])
                 _with_float_alpha(kwargs[name].get(augments))
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
+        if self.routed:
+            _check_groups(self.backbone)
         self.num_experts = num_experts
         self.channels_last = channels_last
         # No module: it belongs neither to the checkpoint nor to the optimizer.
@@ -203,6 +206,16 @@ def _check_neck(neck: dict | None, backbone: nn.Module) -> None:
             'neck: expected None, for the backbone pools by itself, got '
             f'{neck["type"] if isinstance(neck, dict) else type(neck).__name__}'
         )
+
+
+def _check_groups(backbone: nn.Module) -> None:
+    """Refuse V-MoE layers whose groups would change when an image stops."""
+    for layer in backbone.modules():
+        if isinstance(layer, MoELayer) and layer.images_per_group > 1:
+            raise ValueError(
+                'images_per_group: expected 1 with a RouterHead, for an image that '
+                f'stops would leave its group, got {layer.images_per_group}'
+            )
 
 
 def _with_in_channels(head: dict, backbone: nn.Module) -> dict:
