@@ -289,6 +289,17 @@ def run_tool(
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         stdin=subprocess.DEVNULL,
     )
+
+
+def run_program(name: str, folder: Path, *arguments: str) -> Path:
+    """Run a program of the tests on the CPU, one thread for each of its processes.
+
+    Returns:
+        The folder, in which the program wrote.
+    """
+    done = run_tool(f'../tests/{name}', folder, *arguments)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder

@@ -1,38 +1,19 @@
 """Trainings in two processes end as in one, by fast paths as by plain ones."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from ddp_runs import TRAININGS
-from engine_helpers import HAS_COMPILER, checkpoint_digest, needs_compiler
+from engine_helpers import HAS_COMPILER, checkpoint_digest, needs_compiler, run_program
 
 from ride_mm.engine.checkpoint_io import load_checkpoint_file
-
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp('ddp')
     names = [name for name in TRAININGS if HAS_COMPILER or 'compiled' not in name]
-    done = subprocess.run(
-        [sys.executable, TESTS / 'ddp_runs.py', folder, *names],
-        env={
-            **os.environ,
-            'CUDA_VISIBLE_DEVICES': '-1',
-            'OMP_NUM_THREADS': '1',
-            'PYTHONPATH': f'{TESTS.parent}:{TESTS}',
-        },
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder
+    return run_program('ddp_runs.py', tmp_path_factory.mktemp('ddp'), *names)
 
 
 def tensors_of(state: object, name: str = '') -> dict[str, torch.Tensor]:

@@ -1,16 +1,12 @@
 """Experts split over processes give what one process gives, and are saved whole."""
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
 import torch.distributed as dist
-from engine_helpers import checkpoint_digest
+from engine_helpers import checkpoint_digest, run_program
 from expert_parallel_runs import GROUPS, MAX_NORM, SETTINGS, classifier
 from mmengine.optim import AmpOptimWrapper
 from torch import nn
@@ -26,31 +22,14 @@ from ride_mm.engine.expert_parallel import (
 )
 from ride_mm.models.layers.moe.expert_groups import ExpertGroups, make_expert_groups
 
-TESTS = Path(__file__).parents[1]
-
-
-def run(folder: Path, *names: str) -> Path:
-    done = subprocess.run(
-        [sys.executable, TESTS / 'expert_parallel_runs.py', folder, *names],
-        env={
-            **os.environ,
-            'CUDA_VISIBLE_DEVICES': '-1',
-            'OMP_NUM_THREADS': '1',
-            'PYTHONPATH': f'{TESTS.parent}:{TESTS}',
-        },
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder
+PROGRAM = 'expert_parallel_runs.py'
 
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
     names = 'steps', 'one', 'four', 'two_after_four', 'one_after_four'
     folder = tmp_path_factory.mktemp('expert_parallel')
-    return run(folder, *names, 'noisy', 'noisy_again')
+    return run_program(PROGRAM, folder, *names, 'noisy', 'noisy_again')
 
 
 @pytest.fixture(scope='module')
@@ -130,7 +109,7 @@ def test_a_resumed_run_with_noise_and_dropout_equals_the_straight_one(runs):
 @pytest.mark.slow
 def test_resumed_equals_straight_and_averages_too(tmp_path):
     names = 'two', 'two_after_two', 'averaged_one', 'averaged_two'
-    run(tmp_path, *names, 'one', 'four_after_one')
+    run_program(PROGRAM, tmp_path, *names, 'one', 'four_after_one')
     digests = {checkpoint_digest(tmp_path / n / 'epoch_2.pth') for n in names[:2]}
     assert len(digests) == 1
     for a, b in (names[2:], ('one', 'four_after_one')):
