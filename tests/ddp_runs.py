@@ -72,6 +72,7 @@ def config(root: Path) -> Config:
 
 def train(root: Path, name: str) -> None:
     processes, settings, start = TRAININGS[name]
+    # Formatting the config for the log would take longer than the training.
     Config.pretty_text = property(lambda self: '')
     options = [
         f'train_dataloader.batch_size={8 // processes}',

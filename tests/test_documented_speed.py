@@ -4,7 +4,7 @@ import re
 import statistics
 
 import pytest
-from documented import LOGS, check_rows, log, row, text
+from documented import LOGS, check_table, log, row, text
 
 AUTHORS = "the authors' code"
 COMPILED = 'default_hooks.compile.enable=True'
@@ -40,7 +40,7 @@ def speed_row(measured: dict) -> str:
 @pytest.mark.parametrize('name', ['train', 'inference'])
 def test_speed_beside_the_authors_code(name):
     rows = log(f'speed/{name}.json')['rows']
-    check_rows('docs/speed.md', map(speed_row, rows))
+    check_table('docs/speed.md', map(speed_row, rows))
     rounds = min(measured['rounds'] for measured in rows)
     assert f'in {rounds} rounds or more' in text('docs/speed.md')
 
@@ -78,7 +78,7 @@ def test_share_of_the_framework():
         speeds = [f'{r["images_per_second"]:.0f}' for r in (bare, whole)]
         expected.append(row(f'bare loop, {dtype}', speeds[0], data, ''))
         expected.append(row(f'`tools/train.py`, {dtype}', speeds[1], '', more))
-    check_rows('docs/speed.md', expected)
+    check_table('docs/speed.md', expected)
     whole = by_name('with_data_r50')['train.py, ride_r50_custom', 'fp32']
     more = f'{100 * whole["parts"]["framework"] / whole["seconds"]:.1f} %'
     shown = text('docs/speed.md')
@@ -94,15 +94,23 @@ def test_where_the_time_of_a_step_goes():
         'native_batch_norm_backward': '`native_batch_norm_backward`',
         'native_batch_norm': '`native_batch_norm`',
     }
-    expected = []
-    for name, title in names.items():
-        cells = [title]
-        for measured in rows:
-            found = [o for o in measured['operators'] if o['name'] == f'aten::{name}']
-            cells.append(f'{1000 * found[0]["seconds"]:.0f} ms' if found else 'fused')
-        expected.append(row(*cells))
-    steps = [f'{1000 * measured["seconds"]:.0f} ms' for measured in rows]
-    check_rows('docs/speed.md', [*expected, row('a step without the profiler', *steps)])
+    columns = []
+    for measured in rows:
+        operators = {o['name']: o for o in measured['operators']}
+        some = measured['operators'][0]
+        whole = some['seconds'] / some['share']
+        seconds = [operators.get(f'aten::{name}', {}).get('seconds') for name in names]
+        rest = whole - sum(filter(None, seconds))
+        seconds += [rest, whole, measured['seconds']]
+        columns.append([f'{1000 * s:.0f} ms' if s else 'fused' for s in seconds])
+    titles = [
+        *names.values(),
+        'the rest',
+        'all of the profiled steps',
+        'a step without the profiler',
+    ]
+    lines = zip(titles, *columns, strict=True)
+    check_table('docs/speed.md', (row(*line) for line in lines))
 
 
 def test_processors_with_avx2_only():
@@ -113,14 +121,11 @@ def test_processors_with_avx2_only():
         ('inference', 'inference_avx2', 'bf16'),
     ):
         rows = by_name(name)
-        ours = 'ride_r32_cifar100lt' if kind == 'training' else 'ride_mm'
-        compiled = (
-            'default_hooks.compile.enable=True'
-            if kind == 'training'
-            else 'ride_mm, compiled'
-        )
+        train = kind == 'training'
+        ours = 'ride_r32_cifar100lt' if train else 'ride_mm'
+        compiled = COMPILED if train else 'ride_mm, compiled'
         cells = [f'{kind}, {dtype}']
-        for key in ("the authors' code", ours, compiled):
+        for key in (AUTHORS, ours, compiled):
             measured = rows[key, dtype]
             ratio = f' ({measured["speed"]:.2f})'
             plain = dtype == 'bf16' or measured['speed'] == 1
@@ -128,7 +133,7 @@ def test_processors_with_avx2_only():
                 f'{measured["images_per_second"]:,.0f}{"" if plain else ratio}'
             )
         expected.append(row(*cells))
-    check_rows('docs/speed.md', expected)
+    check_table('docs/speed.md', expected)
 
 
 def test_channels_and_optimizers_that_do_not_pay():
@@ -139,7 +144,7 @@ def test_channels_and_optimizers_that_do_not_pay():
     fp32 = [f'{rows[name, "fp32"]["images_per_second"]:.0f}' for name in (first, last)]
     assert f'({" and ".join(fp32)} images/s;' in shown
     slower = by_name('channels_first_r50')[first, 'bf16']['speed']
-    assert f'has {slower:.2f} of the speed with it in bf16' in shown
+    assert f'has {slower:.2f} of the speed with the channels first in bf16' in shown
     rows = by_name('fused_optimizer')
     fused = rows['optim_wrapper.optimizer.fused=True', 'fp32']['speed']
     assert fused == pytest.approx(1, abs=0.02)
@@ -148,7 +153,9 @@ def test_channels_and_optimizers_that_do_not_pay():
 def test_time_that_routing_saves():
     cells = log('speed/routing.json')['cells']
     keys = dict.fromkeys((cell['batch_size'], cell['dtype']) for cell in cells)
-    expected = []
+    shares = (1, 0.75, 0.5, 0.25, 0)
+    macs = {cell['share']: cell['macs_ratio'] for cell in cells[5:10]}
+    expected = [row('multiply-adds', '', *(f'{macs[share]:.3f}' for share in shares))]
     for size, dtype in keys:
         ratios, seconds = {}, []
         for cell in cells:
@@ -156,9 +163,9 @@ def test_time_that_routing_saves():
                 ratios[cell['share']] = f'{cell["time_ratio"]:.3f}'
                 seconds.append(cell['seconds_all'])
         speed = f'{size / statistics.median(seconds):,.0f}'
-        shares = [ratios.get(share, '') for share in (1, 0.75, 0.5, 0.25, 0)]
-        expected.append(row(f'{size}, {dtype}', speed, *shares))
-    check_rows('docs/speed.md', expected)
+        times = [ratios.get(share, '') for share in shares]
+        expected.append(row(f'{size}, {dtype}', speed, *times))
+    check_table('docs/speed.md', expected)
 
 
 def test_time_that_routing_saves_with_other_networks():
@@ -185,7 +192,7 @@ def test_images_per_second_of_data():
         ]
         seconds = measured['pipeline_seconds']['data preprocessor, of a batch']
         expected.append(row(title, *speeds, f'{1000 * seconds:.3f} ms'))
-    check_rows('docs/speed.md', expected)
+    check_table('docs/speed.md', expected)
     speeds = [x['images_per_second'] for x in log('speed/data_r50.json')['loaders']]
     shown = text('docs/speed.md')
     assert f'come at {speeds[0]:.0f} images/s without a worker and {speeds[2]:.0f}' in (
@@ -202,7 +209,44 @@ def test_efficiency_of_two_processes():
         shown = ', '.join(f'{float(seconds):.3f}' for seconds in found)
         efficiency = f'{means[0] / mean:.2f}' if number > 1 else ''
         expected.append(row(number, shown, f'{mean:.3f} s', efficiency))
-    check_rows('docs/speed.md', expected)
+    check_table('docs/speed.md', expected)
+
+
+def numbers(name: str, pattern: str) -> list[float]:
+    return [float(n) for n in re.findall(pattern, (LOGS / 'speed' / name).read_text())]
+
+
+def test_time_of_an_epoch_and_of_compiling():
+    shown = text('docs/speed.md')
+    plain, compiled = (
+        85 * second
+        for second in numbers('epoch.txt', r'train\) \[2\].* time: (\d\.\d+)')
+    )
+    assert f'take {compiled:.0f} seconds, without' in shown
+    assert f'in fp32 {plain:.0f}.' in shown
+    shown_in_readme = text('README.md')
+    assert f'An epoch takes {plain:.0f} s on' in shown_in_readme
+    assert f'`--amp bf16 --compile` {compiled:.0f} s' in shown_in_readme
+    validation = max(numbers('epoch.txt', r'val\) .* time: (\d\.\d+)'))
+    assert f'takes {20 * validation:.0f} more' in shown
+    first, again = numbers('compile_time.txt', r'\[ 1/85\].* time: (\d+\.\d+)')
+    assert f'first step takes {first:.0f} seconds longer, {again:.0f} if' in shown
+    first, again, never = numbers('compile_time.txt', r'(?m)^(\d+\.\d+) s$')
+    assert f'takes {first - never:.0f} seconds, {again - never:.0f} if' in shown
+
+
+def test_products_and_convolutions():
+    (product,) = numbers('products.txt', r'(\d+) msec per loop')[:1]
+    shown = text('docs/speed.md')
+    assert 2 * 2048**3 / (product / 1000) / 1e9 == pytest.approx(400, abs=5)
+    assert 'product reached 400 GFLOP/s' in shown
+    speeds = []
+    for channels in (24, 32, 48):
+        best = min(numbers('products.txt', rf'{channels} channels.* (\d\.\d+) msec'))
+        flop = 2 * 128 * 16 * 16 * 9 * channels**2
+        speeds.append(flop / (best / 1000) / 1e9)
+    assert speeds == pytest.approx([265, 360, 403], abs=1.5)
+    assert 'reach 265 GFLOP/s, of 32 channels 360 and of 48 channels 403' in shown
 
 
 def test_speed_of_v_moe():
@@ -215,7 +259,7 @@ def test_speed_of_v_moe():
             r[key] for r in (forward, both) for key in ('over_loop', 'over_dense')
         )
         expected.append(row(*settings, *(f'{ratio:.2f}' for ratio in ratios)))
-    check_rows('docs/vmoe.md', expected)
+    check_table('docs/vmoe.md', expected)
     high = [r['over_loop'] for r in rows if r['capacity'] == 2]
     tiny = log('speed/vmoe_tiny.json')['rows']
     loop, dense = ([r[key] for r in tiny] for key in ('over_loop', 'over_dense'))

@@ -5,14 +5,11 @@ after 24.
 
     python tools/train.py configs/ride/ride_r32_cifar100lt_30e.py
 
-Measured with this command (seed 0, last epoch, one CPU thread), images augmented one by
-one, which has other random draws, on a near-lossless copy of CIFAR-100 whose pixels
-differ by about 1 of 255 from the published files (hence with `check_md5=False` for the
-three data sets), top-1 %: 37.37 all, 58.14 / 35.80 / 14.97 many / medium / few; the
-experts alone 33.44, 32.27, 32.81, disagreeing on 55 % of the test images. The same seed
-on another machine, an AMD EPYC whose sums round differently
-(`docs/results/cifar100lt.md`): 36.87 all, 57.03 / 35.29 / 15.20. Expect a spread of
-about one point between seeds.
+Measured (mean of seeds 0 and 1, last epoch, `--amp bf16 --compile`, cores of a Xeon) on
+a near-lossless copy of CIFAR-100 whose pixels differ by about 1 of 255 from the
+published files, top-1 %: 36.61 all, 56.67 / 35.00 / 15.07 many / medium / few (all:
+36.54, 36.67); the experts alone 32.72, 32.05, 32.70, disagreeing on 55 % of the test
+images. `docs/results/cifar100lt.md` has the commands.
 """
 
 _base_ = [

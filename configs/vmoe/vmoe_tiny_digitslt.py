@@ -3,7 +3,8 @@
 Blocks 1 and 2 of the tiny V-MoE are shared; each of RIDE's three experts has blocks 3
 and 4 of its own, with a router and 4 experts of V-MoE in the last. LDAM, deferred
 re-weighting and the diversity loss as in `configs/ride/ride_r20_digitslt.py`; the
-routers' losses are added.
+routers' losses are added. RIDE's own routers would need `images_per_group=1`
+(docs/routing.md).
 
     python tools/train.py configs/vmoe/vmoe_tiny_digitslt.py
 """

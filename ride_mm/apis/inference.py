@@ -54,9 +54,8 @@ class Inferencer:
             those of the config's test data set, else the indices.
         thresholds: Of the routers, see :meth:`RouterHead.set_thresholds`; by default
             the config's, else the checkpoint's.
-        compile: Whether to have the network compiled at the first batch, which takes
-            about 20 seconds, see
-            :func:`~ride_mm.models.compiled.compile_for_inference`.
+        compile: Whether the first batch has the network compiled, which takes about 20
+            seconds, see :func:`~ride_mm.models.compiled.compile_for_inference`.
 
     Raises:
         ValueError: If config, classes or thresholds cannot be used, there are no

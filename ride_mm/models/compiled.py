@@ -21,10 +21,9 @@ class CompiledFeatures:
     """A classifier's ``extract_feat``, compiled with the weights as constants.
 
     BatchNorm is folded into the convolutions, ReLU and additions are fused with them.
-    Compiling for another size of batch takes its time again, so a batch that
-    is smaller than an earlier one is filled up, and the rest cut off. A V-MoE is
-    compiled for each size, because further images would compete for room in the
-    experts.
+    Compiling for another size of batch takes its time again, so a batch that is smaller
+    than an earlier one is filled up, and the rest cut off. A V-MoE is compiled for each
+    size, because further images would compete for room in the experts.
 
     Args:
         model: Its weights must not change afterwards.

@@ -295,7 +295,7 @@ def vmoe_without_room(images_per_group):
     return dict(type='VMoE', moe=moe, pool='gap', **BLOCKS)
 
 
-def test_images_that_stop_change_the_others_of_their_group_alone():
+def test_images_that_stop_change_others_unless_each_is_a_group():
     """Room in V-MoE's experts is shared by a group's images, and some leave it."""
     torch.manual_seed(0)
     model = classifier(vmoe_without_room(1))

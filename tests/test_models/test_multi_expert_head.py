@@ -4,11 +4,10 @@ import copy
 
 import pytest
 import torch
+from loss_cases import LABELS, LOSSES, OTHERS, build_loss, mixed
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from test_soft_labels import LABELS, LOSSES, OTHERS, mixed
-from test_soft_labels import build as build_loss
 
 from ride_mm.models import CosineLinear, MultiExpertHead, RIDEClassifier
 

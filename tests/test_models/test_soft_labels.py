@@ -3,65 +3,22 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmpretrain.registry import MODELS
+from loss_cases import (
+    COUNTS,
+    LABELS,
+    LOSSES,
+    OTHERS,
+    SHARES,
+    build_loss,
+    logits,
+    mixed,
+    one_hot,
+)
 from torch import Tensor
 
 from ride_mm.models import RIDEClassifier
 from ride_mm.models.losses import LDAMLoss, LongTailedLoss
 from ride_mm.models.losses.ldam import margin_losses, subtract_margin
-
-COUNTS = [100, 20, 5, 2]
-LABELS = torch.tensor([0, 1, 3, 2, 0, 3])
-OTHERS = torch.tensor([3, 1, 0, 1, 2, 2])  # One is mixed with its own class.
-SHARES = torch.tensor([0.7, 0.2, 0.5, 1.0, 0.0, 0.35])
-
-
-class SqrtPrior(LongTailedLoss):
-    """As a user writes one: another loss of the adjusted logits."""
-
-    def losses(self, logits: Tensor, label: Tensor | None) -> Tensor:
-        return super().losses(logits + 0.5 * self.known_class_counts().log(), label)
-
-
-class Softened(LDAMLoss):
-    """As a user derives one from a loss with a form of its own for mixed labels."""
-
-    def losses(self, logits: Tensor, label: Tensor | None) -> Tensor:
-        return 2 * super().losses(logits / 2, label)
-
-
-LOSSES = {
-    'LDAM': dict(type='LDAMLoss'),
-    'focal': dict(type='SoftmaxFocalLoss', gamma=1.5),
-    'balanced': dict(type='BalancedSoftmaxLoss'),
-    'adjusted': dict(type='LogitAdjustmentLoss', tau=1.5),
-    'CE': dict(type='ReweightedCrossEntropyLoss', reweight='deferred'),
-    'plain': LongTailedLoss,
-    'own': SqrtPrior,
-    'derived': Softened,
-}
-
-
-def build(name: str, **kwargs) -> LongTailedLoss:
-    kind = LOSSES[name]
-    if isinstance(kind, dict):
-        return MODELS.build({**kind, 'class_counts': COUNTS, **kwargs})
-    return kind(class_counts=COUNTS, **kwargs)
-
-
-def logits(scale: float = 5.0) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    values = scale * torch.randn(len(LABELS), len(COUNTS), generator=generator)
-    return values.requires_grad_()
-
-
-def one_hot(label: Tensor) -> Tensor:
-    return F.one_hot(label, len(COUNTS)).float()
-
-
-def mixed() -> Tensor:
-    share = SHARES[:, None]
-    return share * one_hot(LABELS) + (1 - share) * one_hot(OTHERS)
 
 
 def value_and_gradient(loss: LongTailedLoss, label: Tensor, **kwargs) -> list[Tensor]:
@@ -82,7 +39,7 @@ def assert_equal(got: list[Tensor], expected: list[Tensor]) -> None:
 def test_one_hot_labels_give_the_loss_of_class_indices(name, reweight, reduction):
     if name == 'CE' and reweight is None:
         reweight = 'deferred'
-    loss = build(name, reweight=reweight, reduction=reduction)
+    loss = build_loss(name, reweight=reweight, reduction=reduction)
     sample_weight = torch.tensor([1.0, 0.5, 2.0, 1.0, 0.0, 3.0])
     for weight in (None, sample_weight):
         hard = value_and_gradient(loss, LABELS, weight=weight)
@@ -96,7 +53,7 @@ def test_one_hot_labels_give_the_loss_of_class_indices(name, reweight, reduction
 @pytest.mark.parametrize('name', LOSSES)
 def test_a_mixed_label_has_the_mixture_of_the_losses(name):
     """Zhang et al. 2018: lam * loss(a) + (1 - lam) * loss(b), gradients too."""
-    loss = build(name)
+    loss = build_loss(name)
     x = logits()
     first, second = (loss(x, y, reduction_override='none') for y in (LABELS, OTHERS))
     mixture = SHARES * first + (1 - SHARES) * second
@@ -107,7 +64,7 @@ def test_a_mixed_label_has_the_mixture_of_the_losses(name):
 
 @pytest.mark.parametrize('name', LOSSES)
 def test_reweighted_mixture_is_a_weighted_mean_over_samples_and_classes(name):
-    loss = build(name, reweight='always')
+    loss = build_loss(name, reweight='always')
     w = loss.class_weights()
     x = logits()
     terms = [
@@ -167,7 +124,7 @@ def test_margin_losses_of_equal_logits_and_of_a_single_class(tie):
 
 @pytest.mark.parametrize('name', LOSSES)
 def test_mixed_losses_are_fp32_under_autocast(name):
-    loss, x = build(name), logits()
+    loss, x = build_loss(name), logits()
     with torch.autocast('cpu', dtype=torch.bfloat16):
         assert torch.equal(loss(x, mixed()), loss(x.float(), mixed()))
         assert loss(x.bfloat16(), mixed()).dtype == torch.float32

@@ -85,7 +85,8 @@ def build_model(form: str, num_experts: int = 2) -> torch.nn.Module:
             module.set_num_samples(20)
     if form in DISTILL:
         model.teacher = Teacher(build_model('official', num_experts=3))
-    # In eval mode or in groups BatchNorm sees one batch or two halves alike.
+    # In eval mode or in groups BatchNorm sees one batch or two halves alike; by image
+    # it is compared with the halves.
     return model.train(form in TRAINED_FORMS)
 
 

@@ -43,6 +43,10 @@ class RIDEClassifier(AuxiliaryLossMixin, ImageClassifier):
             which lets convolutions on a CPU skip reordering; with routers the frozen
             weights too. ``None`` does so on CPUs.
         **kwargs: Of MMPretrain's ``ImageClassifier``.
+
+    Raises:
+        ValueError: If backbone, neck and head do not fit, or a :class:`RouterHead`
+            meets a V-MoE that routes several images together.
     """
 
     def __init__(
@@ -209,7 +213,10 @@ def _check_neck(neck: dict | None, backbone: nn.Module) -> None:
 
 
 def _check_groups(backbone: nn.Module) -> None:
-    """Refuse V-MoE layers whose groups would change when an image stops."""
+    """Refuse V-MoE layers whose groups would change when an image stops.
+
+    Those of the trunk see all images, but are refused too: no backbone says which are.
+    """
     for layer in backbone.modules():
         if isinstance(layer, MoELayer) and layer.images_per_group > 1:
             raise ValueError(

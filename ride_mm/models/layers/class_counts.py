@@ -90,7 +90,8 @@ class ClassCountsMixin:
             self.class_counts = torch.zeros_like(
                 counts, device=self.class_counts.device
             )
-        self._counts_known &= self.class_counts_are_given
+        # Given counts remain: a change would have a step's graph recorded again.
+        self._counts_known = self._counts_known and self.class_counts_are_given
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

@@ -14,8 +14,9 @@ class CosineLinear(BaseModule):
     """Logits are scaled cosines of feature and class weight.
 
     ``logits[n, c] = scale * <x_n / |x_n|, w_c / |w_c|>`` (LDAM-DRW, Cao et al., NeurIPS
-    2019, https://github.com/kaidic/LDAM-DRW; RIDE's ``use_norm``). Computed in fp32
-    under autocast: at scale 30, bfloat16 logits would be off by up to 0.06.
+    2019, https://github.com/kaidic/LDAM-DRW; RIDE's ``use_norm``). Computed in fp32,
+    whatever the network's precision: at scale 30, bfloat16 logits would be off by up to
+    0.06.
 
     Args:
         in_channels: Channels of the feature, D.

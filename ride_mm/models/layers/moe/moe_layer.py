@@ -13,7 +13,8 @@ from .exchange import mix_elsewhere
 from .experts import StackedExperts
 
 LAYOUTS = ('auto', *get_args(Layout))
-# Found by trial with `tools/benchmarks/vmoe.py` on a CPU.
+# Thresholds found by trial with `tools/benchmarks/vmoe.py` on a CPU.
+
 # Rows for each assignment from which on empty ones cost more than doing without.
 WORTH_PACKING = 1.25
 # Multiply-adds from which on, on a CPU, products of rows that nobody needs cost more
@@ -41,8 +42,8 @@ class MoELayer(BaseModule):
         drop_rate: Dropout inside the experts.
         identical_experts: Whether all experts start as the same one.
         tanh_gelu: Whether the experts' GELU is the approximated one.
-        layout: Of the buffers, as in ``buffers.py``; ``'auto'`` takes the fastest for
-            device, precision and capacity. It changes speed only. ``'ragged'`` and
+        layout: Of the buffers, as in ``buffers.py``; ``'auto'`` takes one by
+            device, precision and size. It changes speed only. ``'ragged'`` and
             ``'exact'`` need PyTorch's grouped products.
         dropout_layer: Between the experts' output and the residual, if any.
 
