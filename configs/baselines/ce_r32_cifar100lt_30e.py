@@ -4,8 +4,8 @@
 
 Measured (mean of seeds 0 and 1, last epoch, `--amp bf16 --compile`, cores of a Xeon) on
 a near-lossless copy of CIFAR-100 whose pixels differ by about 1 of 255 from the
-published files, top-1 %: 30.14 all, 59.44 / 24.77 / 2.22 many / medium / few (all:
-30.22, 30.06). `docs/results/cifar100lt.md` has the commands.
+published files, top-1 %: 29.70 all, 59.49 / 23.87 / 1.73 many / medium / few (all:
+29.33, 30.06). `docs/results/cifar100lt.md` has the commands.
 """
 
 _base_ = './ce_r32_cifar100lt.py'

@@ -4,8 +4,8 @@
 
 Measured (mean of seeds 0 and 1, last epoch, `--amp bf16 --compile`, cores of a Xeon) on
 a near-lossless copy of CIFAR-100 whose pixels differ by about 1 of 255 from the
-published files, top-1 %: 35.39 all, 58.49 / 32.77 / 11.48 many / medium / few (all:
-34.95, 35.82). `docs/results/cifar100lt.md` has the commands.
+published files, top-1 %: 35.00 all, 57.91 / 32.91 / 10.68 many / medium / few (all:
+34.17, 35.82). `docs/results/cifar100lt.md` has the commands.
 """
 
 _base_ = './ldam-drw_r32_cifar100lt.py'
